@@ -1,0 +1,1 @@
+"""Innervate's Python SDK and the innervate command."""

@@ -1,0 +1,1 @@
+"""Pure models, plans and statuses of Innervate's kinds."""

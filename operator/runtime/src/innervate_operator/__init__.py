@@ -1,0 +1,1 @@
+"""The Innervate operator: kopf wiring, reflectors, work queue, server-side apply."""

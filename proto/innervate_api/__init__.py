@@ -1,0 +1,1 @@
+"""Innervate's gRPC interfaces: protos and the code generated from them."""

@@ -1,0 +1,1 @@
+"""What every Innervate gRPC service shares: serve(), identity, telemetry, errors."""

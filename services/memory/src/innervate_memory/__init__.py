@@ -1,0 +1,1 @@
+"""The memory service: durable records, stemmed BM25 recall, isolated spaces."""
