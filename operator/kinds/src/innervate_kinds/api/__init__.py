@@ -1,0 +1,1 @@
+"""What every room shares: resources, conditions, plans, quantities, names. Imports nothing of ours."""

@@ -1,0 +1,81 @@
+"""What rooms may read while they observe: caches and probe results, never the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from innervate_kinds.api.kind import Kind, Reference
+
+
+class Reader(Protocol):
+    """The operator's caches. What it returns must not be changed."""
+
+    def get(self, reference: Reference) -> Mapping[str, Any] | None:
+        """Object as cached, or None."""
+
+    def owned(self, kind: Kind, uid: str) -> Sequence[Mapping[str, Any]]:
+        """Objects of a kind that carry the owner label with this UID."""
+
+    def list(self, kind: Kind, namespace: str | None = None) -> Sequence[Mapping[str, Any]]:
+        """All cached objects of a kind, of one namespace or of all."""
+
+    def available(self, kind: Kind) -> bool:
+        """Whether the cluster serves the kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A question to a running service; runtime asks it in the background.
+
+    Parameters
+    ----------
+    name
+        Key of the result in `observe`.
+    target
+        ``host:port`` of a gRPC service with a certificate of our authority.
+    method
+        Full gRPC method, ``/package.Service/Method``.
+    request
+        Serialised request.
+    decode
+        Turns the serialised response into plain values.
+    interval_seconds
+        Time between two questions.
+    """
+
+    name: str
+    target: str
+    method: str
+    request: bytes
+    decode: Callable[[bytes], Mapping[str, Any]] = field(compare=False)
+    interval_seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """The last answer to a probe, or why there is none.
+
+    Parameters
+    ----------
+    time
+        When it came.
+    value
+        Decoded answer; None on failure.
+    code
+        gRPC status name on failure (``UNAVAILABLE``), else empty.
+    reason
+        Reason of the `google.rpc.ErrorInfo` detail on failure, where there is one.
+    message
+        The service's words on failure.
+    """
+
+    time: datetime
+    value: Mapping[str, Any] | None = None
+    code: str = ""
+    reason: str = ""
+    message: str = ""
