@@ -1,0 +1,1 @@
+"""The demonstration: a conversation remembered, pods killed, the conversation recalled."""

@@ -1,0 +1,30 @@
+"""Runs benchmarks: all of them, or those named on the command line.
+
+A benchmark is a folder beside this file with a ``bench.py``; arguments after its name go to it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def main(arguments: list[str]) -> int:
+    """Run what was asked for and return the worst exit status."""
+    known = sorted(path.parent.name for path in HERE.glob("*/bench.py"))
+    if arguments and arguments[0] not in known:
+        print(f"no benchmark {arguments[0]!r}; there are: {', '.join(known)}", file=sys.stderr)
+        return 2
+    worst = 0
+    for name in arguments[:1] or known:
+        print(f"## {name}\n", flush=True)
+        command = [sys.executable, str(HERE / name / "bench.py"), *arguments[1:]]
+        worst = max(worst, subprocess.run(command, check=False).returncode)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
