@@ -1,0 +1,164 @@
+"""The programs of the cluster, built from pinned Go modules and kept by version.
+
+Each directory beside this file is a Go module with its ``go.sum``. A build goes
+to a temporary file and is renamed, under a lock, so two callers never see half
+of one; a second run finds the file and builds nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from innervate_local import paths, toolchain
+from innervate_local.errors import LocalError
+from innervate_local.progress import step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KUBERNETES_VERSION = "1.34.4"
+"""The last minor version that accepts cgroup v1 is 1.34."""
+
+_SOURCES = Path(__file__).parent
+_KUBERNETES_STAMP = "k8s.io/component-base/version"
+
+
+class Binary(NamedTuple):
+    """One program to build."""
+
+    version: str
+    """Its upstream version: part of the cache path."""
+    package: str
+    """What ``go build`` is asked for, seen from its module here."""
+    stamps: tuple[str, ...] = ()
+    """``-X`` settings for the linker."""
+
+
+CATALOG: dict[str, Binary] = {
+    "etcd": Binary("3.6.5", "."),
+    "kubernetes": Binary(
+        KUBERNETES_VERSION,
+        ".",
+        (
+            f"{_KUBERNETES_STAMP}.gitVersion=v{KUBERNETES_VERSION}",
+            f"{_KUBERNETES_STAMP}.gitMajor=1",
+            f"{_KUBERNETES_STAMP}.gitMinor={KUBERNETES_VERSION.split('.')[1]}",
+        ),
+    ),
+    "pause": Binary("1.0", "."),
+    "coredns": Binary("1.12.4", "github.com/coredns/coredns"),
+    "helm": Binary(
+        "3.19.0",
+        "helm.sh/helm/v3/cmd/helm",
+        ("helm.sh/helm/v3/internal/version.version=v3.19.0",),
+    ),
+    "local-path-provisioner": Binary(
+        "0.0.30", "github.com/rancher/local-path-provisioner", ("main.VERSION=v0.0.30",)
+    ),
+    "jaeger": Binary("1.62.0", "github.com/jaegertracing/jaeger/cmd/jaeger"),
+}
+"""Every program, in the order in which ``build`` makes them: tests need the first two."""
+
+
+def path(name: str) -> Path:
+    """Give a program's path, building it first where it is missing.
+
+    Parameters
+    ----------
+    name
+        A name in `CATALOG`.
+
+    Returns
+    -------
+    pathlib.Path
+        ``<cache>/bin/<name>-<version>/<name>``.
+
+    Raises
+    ------
+    LocalError
+        When Go cannot build it; the message ends with what Go said.
+    """
+    target = location(name)
+    recipe = _recipe(name)
+    if _is_current(target, recipe):
+        return target
+    with _locked(target.parent.with_suffix(target.parent.suffix + ".lock")):
+        if not _is_current(target, recipe):
+            _build(name, target, recipe)
+    return target
+
+
+def location(name: str) -> Path:
+    """Give the path a program has or will have, without building it."""
+    return paths.cache() / "bin" / f"{name}-{CATALOG[name].version}" / name
+
+
+def is_built(name: str) -> bool:
+    """Tell whether `path` would build nothing."""
+    return _is_current(location(name), _recipe(name))
+
+
+def _build(name: str, target: Path, recipe: str) -> None:
+    binary = CATALOG[name]
+    go = toolchain.go()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        step(f"building {name} {binary.version} from its Go module"),
+        tempfile.TemporaryDirectory(dir=target.parent) as scratch,
+    ):
+        built = Path(scratch) / name
+        stamps = "".join(f" -X {stamp}" for stamp in binary.stamps)
+        command = [
+            *("nice", "-n", "10", str(go), "build", "-p", str(min(os.cpu_count() or 1, 4))),
+            *("-trimpath", "-ldflags", f"-s -w{stamps}", "-o", str(built), binary.package),
+        ]
+        finished = subprocess.run(
+            command,
+            cwd=_SOURCES / name,
+            env=toolchain.environment(go),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if finished.returncode != 0:
+            raise LocalError(f"go could not build {name}:\n{_tail(finished.stdout)}")
+        built.replace(target)
+        # Last: without it the next call builds again, which Go's own cache makes quick.
+        _stamp(target).write_text(recipe)
+
+
+def _recipe(name: str) -> str:
+    """Digest all that decides the result, so that an edited recipe is built again."""
+    digest = hashlib.sha256(repr(CATALOG[name]).encode())
+    for source in sorted((_SOURCES / name).iterdir()):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _stamp(target: Path) -> Path:
+    return target.parent / "recipe.sha256"
+
+
+def _is_current(target: Path, recipe: str) -> bool:
+    return target.is_file() and _stamp(target).is_file() and _stamp(target).read_text() == recipe
+
+
+@contextmanager
+def _locked(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _tail(output: str) -> str:
+    return "\n".join(output.splitlines()[-20:])

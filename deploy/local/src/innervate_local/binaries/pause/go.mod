@@ -1,0 +1,3 @@
+module innervate.dev/local/pause
+
+go 1.24.0
