@@ -6,7 +6,7 @@ import re
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 PATTERN = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
 """The pattern Kubernetes itself publishes for quantities."""
@@ -37,3 +37,28 @@ def parse(text: str) -> Decimal:
     if exponent:
         return Decimal(number + exponent)
     return Decimal(number) * _SUFFIX[suffix or ""]
+
+
+def _positive(text: str) -> str:
+    if parse(text) <= 0:
+        raise ValueError(f"{text!r} is not above zero; write an amount such as 500m or 2Gi")
+    return text
+
+
+PositiveQuantity = Annotated[
+    str,
+    Field(
+        pattern=PATTERN,
+        max_length=32,
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                {
+                    "rule": "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
+                    "message": "must be a quantity above zero, such as 500m or 2Gi",
+                }
+            ]
+        },
+    ),
+    AfterValidator(_positive),
+]
+"""A quantity above zero; the API server holds it to the same by CEL."""

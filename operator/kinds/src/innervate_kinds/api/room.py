@@ -83,11 +83,15 @@ class Rule:
         The expression.
     message
         Names the field, the value and the fix.
+    holds
+        The same rule in Python: takes the resource and, on a change, the one before (else None).
+        What has no resource before it holds for transition rules.
     """
 
     path: str
     rule: str
     message: str
+    holds: Callable[[Any, Any | None], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

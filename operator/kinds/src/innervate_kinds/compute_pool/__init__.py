@@ -1,0 +1,1 @@
+"""ComputePool: a class of nodes that workloads are placed on."""

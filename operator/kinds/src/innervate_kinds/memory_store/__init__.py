@@ -1,0 +1,1 @@
+"""MemoryStore: what agents remember, in a Redis of its own or one that is there, behind a service."""
