@@ -77,6 +77,8 @@ class ControlPlane:
         when the thread that called `start` ends.
     prefix
         A command each process is started through, for instance one that joins a cgroup.
+    api_server_flags
+        Further flags of the API server, such as an audit policy.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class ControlPlane:
         durable: bool = False,
         detached: bool = False,
         prefix: Sequence[str] = (),
+        api_server_flags: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.processes: dict[str, process.Identity] = {}
@@ -105,6 +108,7 @@ class ControlPlane:
         self._durable = durable
         self._detached = detached
         self._prefix = prefix
+        self._api_server_flags = api_server_flags
         self._authority = Authority("innervate-local")
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -284,6 +288,7 @@ class ControlPlane:
                 # machine itself has no kube-proxy.
                 "--enable-aggregator-routing=true",
                 "--profiling=false",
+                *self._api_server_flags,
             ],
         )
 
