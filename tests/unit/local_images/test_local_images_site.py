@@ -38,8 +38,10 @@ def test_compiled_files_are_trusted_unchecked_and_name_their_place_in_the_image(
         assert code.co_filename == f"{site.TARGET}/thing/__init__.py"
 
 
-@pytest.mark.parametrize("name", sorted(name for name, each in images.SERVICES.items() if each.package))
-def test_shared_dependencies_are_a_part_of_every_python_images(name):
+@pytest.mark.parametrize(
+    "name", sorted(name for name, each in images.SERVICES.items() if each.package and each.shares)
+)
+def test_shared_dependencies_are_a_part_of_every_services(name):
     root = images.workspace()
     shared = site.locked(root, images.SHARED)
     own = site.locked(root, images.SERVICES[name].package)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VERSION = "0.1.0"
 """The tag of every image: the version of the release."""
 SHARED = "innervate-service"
-"""The package whose dependencies every Python image has."""
+"""The package whose dependencies every service's image has."""
 BASE = f"innervate/base:{VERSION}"
 """The root file system alone, for pods of the local cluster that need a shell or run a mounted program."""
 
@@ -36,6 +36,8 @@ class Service(NamedTuple):
 
     package: str | None = None
     """The workspace package it runs."""
+    shares: bool = True
+    """Whether that package needs all that `SHARED` needs."""
     packages: tuple[str, ...] = ()
     """Debian packages on top of the base."""
 
@@ -44,6 +46,7 @@ SERVICES = {
     "operator": Service(package="innervate-operator"),
     "memory": Service(package="innervate-memory"),
     "identity-agent": Service(package="innervate-service"),
+    "client": Service(package="innervate", shares=False),
     "redis": Service(packages=("redis-server",)),
 }
 """The images, each with a Containerfile in ``deploy/images/<name>``."""
@@ -94,7 +97,7 @@ def _service(root: Path, name: str, base: store.Blob) -> Image:
         layers.append(_packages_layer(service.packages))
     layers += [_copied_layer(root, copy) for copy in stage.copies if copy.stage is None]
     if service.package:
-        layers += _site_layers(root, service.package)
+        layers += _site_layers(root, service.package, shares=service.shares)
     return archive.image(f"innervate/{name}:{VERSION}", stage.config, layers)
 
 
@@ -131,8 +134,8 @@ def _copied_layer(root: Path, copy: containerfile.Copy) -> store.Blob:
         return store.put(output.read())
 
 
-def _site_layers(root: Path, package: str) -> list[store.Blob]:
-    shared = site.locked(root, SHARED).requirements
+def _site_layers(root: Path, package: str, *, shares: bool) -> list[store.Blob]:
+    shared = site.locked(root, SHARED).requirements if shares else ()
     needed = site.locked(root, package)
     own = tuple(line for line in needed.requirements if line not in shared)
     layers = [_dependencies_layer(root, lines) for lines in (shared, own) if lines]
