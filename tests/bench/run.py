@@ -1,10 +1,12 @@
 """Runs benchmarks: all of them, or those named on the command line.
 
-A benchmark is a folder beside this file with a ``bench.py``; arguments after its name go to it.
+A benchmark is a folder beside this file with a ``bench.py``; arguments after its name go to it. It finds
+what benchmarks share (``report.py``) beside this file.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +24,8 @@ def main(arguments: list[str]) -> int:
     for name in arguments[:1] or known:
         print(f"## {name}\n", flush=True)
         command = [sys.executable, str(HERE / name / "bench.py"), *arguments[1:]]
-        worst = max(worst, subprocess.run(command, check=False).returncode)
+        environment = os.environ | {"PYTHONPATH": str(HERE)}
+        worst = max(worst, subprocess.run(command, env=environment, check=False).returncode)
     return worst
 
 
