@@ -57,6 +57,8 @@ class ControlPlane:
     ----------
     directory
         Where everything is kept: certificates, data, logs, kubeconfigs.
+    name
+        What kubeconfigs call the cluster and its context.
     controller_manager
         Run kube-controller-manager too: garbage collection, default
         ServiceAccounts, workloads.
@@ -85,6 +87,7 @@ class ControlPlane:
         self,
         directory: Path,
         *,
+        name: str = "innervate-local",
         controller_manager: bool = False,
         scheduler: bool = False,
         ports: Ports | None = None,
@@ -99,6 +102,7 @@ class ControlPlane:
         self.directory = directory
         self.processes: dict[str, process.Identity] = {}
         """What runs, by component."""
+        self._name = name
         self._controller_manager = controller_manager
         self._scheduler = scheduler
         self._ports = ports or Ports.free()
@@ -109,7 +113,7 @@ class ControlPlane:
         self._detached = detached
         self._prefix = prefix
         self._api_server_flags = api_server_flags
-        self._authority = Authority("innervate-local")
+        self._authority = Authority(name)
         self._started: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -208,7 +212,7 @@ class ControlPlane:
         )
         kubelet_client = self._authority.issue("kube-apiserver-kubelet-client", groups=["system:masters"])
         # A separate authority: whoever it certifies may read and write everything.
-        storage = Authority("innervate-local-etcd")
+        storage = Authority(f"{self._name}-etcd")
         certificates.write_private(self._pki / "etcd-ca.crt", storage.root.certificate)
         storage.issue("etcd", addresses=[_LOOPBACK]).write(self._pki, "etcd")
         self._authority.root.write(self._pki, "ca")
@@ -219,7 +223,7 @@ class ControlPlane:
 
     def _write_kubeconfig(self, path: Path, user: str, groups: Iterable[str]) -> Path:
         text = certificates.kubeconfig(
-            cluster=self.directory.name,
+            cluster=self._name,
             url=self.url,
             root=self._authority.root.certificate,
             user=user,

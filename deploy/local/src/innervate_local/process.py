@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from innervate_local.errors import LocalError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -95,6 +97,33 @@ def start(
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
+
+
+def run(command: Sequence[str], *, stdin: str | None = None) -> str:
+    """Run a program to its end.
+
+    Parameters
+    ----------
+    command
+        The program and its arguments.
+    stdin
+        What it reads; nothing when left out.
+
+    Returns
+    -------
+    str
+        What it printed.
+
+    Raises
+    ------
+    LocalError
+        When it fails; the message holds what it said.
+    """
+    finished = subprocess.run(command, input=stdin or "", capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        said = finished.stderr.strip() or finished.stdout.strip()
+        raise LocalError(f"{' '.join(command)} ended with {finished.returncode}: {said}")
+    return finished.stdout
 
 
 def stop(identities: Iterable[Identity], *, grace_s: float = 10.0) -> None:

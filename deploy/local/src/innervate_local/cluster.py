@@ -1,0 +1,285 @@
+"""A named cluster on this machine: control plane, two nodes, addons.
+
+Whatever it made is found again by what was recorded when it was made or by the
+cluster's name: `down` and the cleaning before `up` need nothing else.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from innervate_local import (
+    addons,
+    binaries,
+    cgroups,
+    containerd,
+    mounts,
+    network,
+    packages,
+    preflight,
+    process,
+    slots,
+    state,
+)
+from innervate_local.control_plane import ControlPlane, Ports
+from innervate_local.errors import LocalError
+from innervate_local.node import RUN, Node
+from innervate_local.progress import say, step
+from innervate_local.slots import Slot
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEFAULT_NAME = "innervate"
+API_PORT = 6443
+_NODES = (("core", "cpu"), ("edge", "edge"))
+"""Name and pool of each node, the one that can be cut off last."""
+
+
+class Cluster:
+    """A cluster, whether it runs or not.
+
+    Parameters
+    ----------
+    name
+        Its name; tests use another one than people.
+
+    Raises
+    ------
+    LocalError
+        When that cannot be a name.
+    """
+
+    def __init__(self, name: str = DEFAULT_NAME) -> None:
+        self.name = slots.check_name(name)
+        self._recording = threading.Lock()
+
+    @property
+    def directory(self) -> Path:
+        """Everything the cluster keeps, save sockets."""
+        return state.directory(self.name)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig, once the cluster is up."""
+        return self.directory / "control-plane" / "kubeconfig"
+
+    @property
+    def slot(self) -> Slot:
+        """The addresses and link names it holds.
+
+        Raises
+        ------
+        LocalError
+            When it is not up.
+        """
+        known = state.read(self.name)
+        if known is None:
+            raise LocalError(f"there is no cluster {self.name!r} here; bring it up first")
+        return Slot(known.slot)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Its nodes, in the order of their indices; the last is the edge."""
+        slot = self.slot
+        return [
+            Node(
+                cluster=self.name,
+                name=name,
+                pool=pool,
+                index=index,
+                slot=slot,
+                directory=self.directory / "nodes" / name,
+                record=self._record,
+            )
+            for index, (name, pool) in enumerate(_NODES, start=1)
+        ]
+
+    @property
+    def edge(self) -> Node:
+        """The node that can be cut off."""
+        return self.nodes[-1]
+
+    def up(self) -> None:
+        """Bring the cluster up; a cluster that is up is left alone.
+
+        What an earlier, crashed cluster of the name left is removed first.
+
+        Raises
+        ------
+        LocalError
+            When this machine cannot, or a component does not start.
+        """
+        with state.locked(self.name):
+            if self.is_up():
+                say(f"cluster {self.name} is up")
+                return
+            preflight.require()
+            packages.ensure(*packages.NODE)
+            for binary in ("etcd", "kubernetes", "pause"):
+                binaries.path(binary)
+            self._remove()
+            with step(f"starting cluster {self.name}"):
+                self._start()
+            addons.install(self)
+            known = state.read(self.name)
+            if known is None:
+                raise LocalError(f"the state of cluster {self.name} was removed meanwhile")
+            known.ready = True
+            state.write(self.name, known)
+
+    def down(self) -> None:
+        """Remove the cluster: processes, mounts, namespaces, links, groups and data."""
+        with state.locked(self.name), step(f"removing cluster {self.name}"):
+            self._remove()
+
+    def is_up(self) -> bool:
+        """Tell whether `up` came to its end and everything it started still runs."""
+        known = state.read(self.name)
+        return bool(
+            known
+            and known.ready
+            and known.processes
+            and all(map(process.is_running, known.processes.values()))
+            and self._kubectl("get", "--raw", "/readyz").returncode == 0
+        )
+
+    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
+        """Run kubectl as the administrator.
+
+        Parameters
+        ----------
+        arguments
+            For instance ``"apply", "-f", "-"``.
+        stdin
+            What it reads.
+
+        Returns
+        -------
+        str
+            What it printed.
+
+        Raises
+        ------
+        LocalError
+            When it fails; the message holds what it said.
+        """
+        finished = self._kubectl(*arguments, stdin=stdin)
+        if finished.returncode != 0:
+            raise LocalError(f"kubectl {' '.join(arguments)}: {finished.stderr.strip()}")
+        return finished.stdout
+
+    def load(self, *archives: Path) -> None:
+        """Import image archives into every node.
+
+        Parameters
+        ----------
+        archives
+            OCI or Docker archives.
+
+        Raises
+        ------
+        LocalError
+            When a node refuses one.
+        """
+        nodes = self.nodes
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            for archive in archives:
+                list(pool.map(lambda node, archive=archive: node.load(archive), nodes))
+
+    def processes(self) -> dict[str, bool]:
+        """Tell of each component that was started whether it runs."""
+        known = state.read(self.name)
+        return {
+            component: process.is_running(identity)
+            for component, identity in (known.processes if known else {}).items()
+        }
+
+    def _start(self) -> None:
+        slot = state.claim_slot(self.name, in_use=network.is_in_use)
+        run_directory = RUN / self.name
+        run_directory.mkdir(parents=True)
+        (run_directory / "owner").write_text(str(self.directory))
+        network.create_bridge(slot)
+        nodes = self.nodes
+        for node in nodes:
+            node.connect()
+        network.connect_pods(slot, namespaces=[node.namespace for node in nodes])
+        pause = containerd.pause_archive(self.directory)
+        with ThreadPoolExecutor(len(nodes) + 1) as pool:
+            starting = pool.submit(self._start_control_plane, slot)
+            for each in [pool.submit(node.start_containerd, pause) for node in nodes]:
+                each.result()
+            plane = starting.result()
+        for node in nodes:
+            node.join(plane)
+        for node in nodes:
+            # One at a time: kubectl waits for a single object to appear, not for several.
+            for condition in ("create", "condition=Ready"):
+                self.kubectl("wait", f"--for={condition}", f"node/{node.name}", "--timeout=60s")
+
+    def _start_control_plane(self, slot: Slot) -> ControlPlane:
+        group = f"{self._group}/control-plane"
+        cgroups.create(group)
+        plane = ControlPlane(
+            self.directory / "control-plane",
+            name=self.name,
+            controller_manager=True,
+            scheduler=True,
+            ports=Ports.free()._replace(api=API_PORT),
+            address=slot.gateway,
+            service_cidr=slot.service_cidr,
+            detached=True,
+            prefix=cgroups.joining(group),
+        ).start()
+        for component, identity in plane.processes.items():
+            self._record(component, identity)
+        return plane
+
+    def _remove(self) -> None:
+        run_directory = RUN / self.name
+        self._refuse_foreign(run_directory / "owner")
+        cgroups.end(self._group)
+        known = state.read(self.name)
+        nodes = self.nodes if known else []
+        for node in nodes:
+            node.forget()
+        mounts.remove_below(run_directory, self.directory)
+        if known:
+            network.remove(Slot(known.slot), nodes=len(nodes))
+        for directory in (run_directory, self.directory):
+            if directory.exists():
+                shutil.rmtree(directory)
+
+    def _refuse_foreign(self, owner: Path) -> None:
+        """Leave a cluster of the same name alone that somebody else's state describes."""
+        if not owner.exists():
+            return
+        directory = owner.read_text()
+        if directory != str(self.directory) and (owner.parent / directory / "state.json").exists():
+            raise LocalError(f"a cluster {self.name!r} is already here, kept in {directory}")
+
+    @property
+    def _group(self) -> str:
+        return f"innervate-{self.name}"
+
+    def _record(self, component: str, identity: process.Identity) -> None:
+        with self._recording:
+            known = state.read(self.name)
+            if known is None:
+                raise LocalError(f"the state of cluster {self.name} was removed meanwhile")
+            known.processes[component] = identity
+            state.write(self.name, known)
+
+    def _kubectl(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(binaries.path("kubernetes")), "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
