@@ -1,0 +1,1 @@
+"""Workload identity: a key made here, a certificate for it from the identity authority, renewed."""

@@ -1,0 +1,61 @@
+"""The directory where a pod keeps its certificate, for programs that read files.
+
+``tls.crt``, ``tls.key`` and ``ca.crt`` are links through one link that is replaced at once, so that a
+reader never meets a key beside another key's certificate for longer than it takes to open two files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from innervate_service.tls import Certificate
+
+_CURRENT = "..current"
+_NAMES = ("tls.crt", "tls.key", "ca.crt")
+
+
+def write(directory: Path, certificate: Certificate) -> None:
+    """Replace the directory's certificate. Files are readable by their owner only.
+
+    Raises
+    ------
+    OSError
+        The directory cannot be written.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
+    for name, content in zip(
+        _NAMES, (certificate.chain, certificate.key, certificate.authorities), strict=True
+    ):
+        descriptor = os.open(fresh / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    current = directory / _CURRENT
+    old = current.resolve() if current.is_symlink() else None
+    _link(current, fresh.name)
+    for name in _NAMES:
+        if not (directory / name).is_symlink():
+            _link(directory / name, f"{_CURRENT}/{name}")
+    if old is not None and old.parent == directory.resolve():
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def read(directory: Path) -> Certificate | None:
+    """The directory's certificate, None where there is none (yet)."""
+    try:
+        chain, key, authorities = ((directory / name).read_bytes() for name in _NAMES)
+        certificate = Certificate(chain=chain, key=key, authorities=authorities)
+        _ = certificate.not_after  # raises where the file holds no certificate
+    except (OSError, ValueError):
+        return None
+    return certificate
+
+
+def _link(path: Path, target: str) -> None:
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
