@@ -1,0 +1,111 @@
+"""A port of a Service on this machine, by `kubectl port-forward`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+import weakref
+from typing import TYPE_CHECKING, Self
+
+from innervate import kubectl as kubectl_module
+from innervate.errors import Unavailable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from innervate.kubectl import Kubectl
+
+_FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ")
+_START_S = 20.0
+_STOP_S = 2.0
+_RETRY_AFTER_S = 0.5
+
+
+class PortForward:
+    """One running `kubectl port-forward`, ended with the object or the program.
+
+    Parameters
+    ----------
+    kubectl
+        Where the Service is; its namespace must be set.
+    service
+        Name of the Service. kubectl picks one of its pods; the forward ends with that pod.
+    port
+        Port of the Service.
+
+    Raises
+    ------
+    Unavailable
+        When no pod of the Service can be reached now.
+    """
+
+    def __init__(self, kubectl: Kubectl, service: str, port: int) -> None:
+        self._process = kubectl.start("port-forward", "--address=127.0.0.1", f"service/{service}", f":{port}")
+        self._end = weakref.finalize(self, _stop, self._process)
+        # kubectl blocks when nobody takes what it prints, and without end when it hangs.
+        impatience = threading.Timer(_START_S, self._process.kill)
+        impatience.start()
+        try:
+            first = self._process.stdout.readline() if self._process.stdout else ""
+        finally:
+            impatience.cancel()
+        found = _FORWARDING.search(first)
+        if found is None:
+            self._process.kill()
+            words = self._process.communicate()[1]
+            self._end()
+            raise _no_forward(words, kubectl, service)
+        self.port = int(found[1])
+        """The local port."""
+        for stream in (self._process.stdout, self._process.stderr):
+            threading.Thread(target=_drain, args=(stream,), daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether kubectl still runs; its pod may be gone all the same."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End it."""
+        self._end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _no_forward(words: str, kubectl: Kubectl, service: str) -> Exception:
+    failure = kubectl_module.failure(words)
+    if isinstance(failure, Unavailable) or failure.retry_after is not None:
+        return failure
+    where = f"Service {kubectl.namespace}/{service}"
+    if "not running" in words or "no pods" in words.lower() or "timed out" in words:
+        return Unavailable(
+            f"{where} has no running pod: {failure.message}",
+            fix=f"see why: kubectl -n {kubectl.namespace} get pods",
+            retry_after=_RETRY_AFTER_S,
+        )
+    return failure
+
+
+def _drain(stream: object) -> None:
+    for _ in stream:  # type: ignore[attr-defined]  # a text pipe; subprocess types it Optional
+        pass
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
