@@ -7,7 +7,6 @@ cluster's name: `down` and the cleaning before `up` need nothing else.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from innervate_local import (
     binaries,
     cgroups,
     containerd,
+    kubectl,
     mounts,
     network,
     packages,
@@ -145,7 +145,7 @@ class Cluster:
             and known.ready
             and known.processes
             and all(map(process.is_running, known.processes.values()))
-            and self._kubectl("get", "--raw", "/readyz").returncode == 0
+            and kubectl.attempt(self.kubeconfig, "get", "--raw", "/readyz").returncode == 0
         )
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
@@ -168,10 +168,7 @@ class Cluster:
         LocalError
             When it fails; the message holds what it said.
         """
-        finished = self._kubectl(*arguments, stdin=stdin)
-        if finished.returncode != 0:
-            raise LocalError(f"kubectl {' '.join(arguments)}: {finished.stderr.strip()}")
-        return finished.stdout
+        return kubectl.run(self.kubeconfig, *arguments, stdin=stdin)
 
     def load(self, *archives: Path) -> None:
         """Import image archives into every node.
@@ -191,13 +188,33 @@ class Cluster:
             for archive in archives:
                 list(pool.map(lambda node, archive=archive: node.load(archive), nodes))
 
-    def processes(self) -> dict[str, bool]:
-        """Tell of each component that was started whether it runs."""
-        known = state.read(self.name)
-        return {
-            component: process.is_running(identity)
+    def status(self) -> str:
+        """Describe its components and nodes.
+
+        Raises
+        ------
+        LocalError
+            When there is no such cluster.
+        """
+        slot, known = self.slot, state.read(self.name)
+        running = {
+            component: "running" if process.is_running(identity) else "ended"
             for component, identity in (known.processes if known else {}).items()
         }
+        lines = [f"cluster {self.name}, slot {slot.number}, {self.directory}"]
+        lines += [f"  {component:<26} {how}" for component, how in running.items()]
+        link = "joined" if self.edge.is_linked() else "cut"
+        lines.append(f"  {'link of the edge node':<26} {link}")
+        asked = kubectl.attempt(self.kubeconfig, "get", "nodes", "--output=wide")
+        return "\n".join([*lines, asked.stdout or asked.stderr])
+
+    def cut_edge(self) -> None:
+        """Cut the edge node's link: a real loss of communications, its pods go on."""
+        self.edge.cut()
+
+    def heal_edge(self) -> None:
+        """Join the edge node's link again."""
+        self.edge.heal()
 
     def _start(self) -> None:
         slot = state.claim_slot(self.name, in_use=network.is_in_use)
@@ -274,12 +291,3 @@ class Cluster:
                 raise LocalError(f"the state of cluster {self.name} was removed meanwhile")
             known.processes[component] = identity
             state.write(self.name, known)
-
-    def _kubectl(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(binaries.path("kubernetes")), "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments],
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-            check=False,
-        )

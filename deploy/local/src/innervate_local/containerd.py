@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ PAUSE_IMAGE = f"innervate.local/pause:{binaries.CATALOG['pause'].version}"
 _READY_S = 30.0
 _PLUGIN_DIRECTORIES = ("/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni")
 _STATE_OF_TASKS = "io.containerd.runtime.v2.task"
-_SHIM_ADDRESS = "unix://"
+_CNI_RESULTS = Path("/var/lib/cni/results")
 
 
 def configuration(*, root: Path, state: Path, socket: Path, networks: Path, plugins: Path) -> str:
@@ -172,16 +173,26 @@ def pause_archive(directory: Path) -> Path:
     )
 
 
-def shim_sockets(state: Path) -> list[Path]:
-    """List the sockets of the shims a containerd started: they lie outside its directories.
+def leftovers(state: Path, *, network: str) -> list[Path]:
+    """List what the pods of an ended containerd leave outside its directories.
+
+    These are the sockets of their shims and what CNI remembers of them.
 
     Parameters
     ----------
     state
         The containerd's state directory.
+    network
+        The name of the pods' network.
     """
-    addresses = [file.read_text().strip() for file in (state / _STATE_OF_TASKS).glob("*/*/address")]
-    return [Path(each.removeprefix(_SHIM_ADDRESS)) for each in addresses if each.startswith(_SHIM_ADDRESS)]
+    # By network too: the state does not survive a boot, what CNI remembers does.
+    mine = re.compile(rf"{re.escape(network)}-[0-9a-f]+-\w+")
+    found = [each for each in _CNI_RESULTS.glob(f"{network}-*") if mine.fullmatch(each.name)]
+    for task in (state / _STATE_OF_TASKS).glob("*/*"):
+        found += _CNI_RESULTS.glob(f"cni-loopback-{task.name}-lo")
+        if (task / "address").exists():
+            found.append(Path((task / "address").read_text().strip().removeprefix("unix://")))
+    return found
 
 
 def _ctr(socket: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -86,6 +86,10 @@ def connect_pods(slot: Slot, *, namespaces: list[Path]) -> None:
         for other, namespace in enumerate(namespaces, start=1):
             if other != index:
                 _ip_in(namespace, "route", "add", *route)
+    for namespace in namespaces:
+        # Never taken: the Service rules change the destination on the way out.
+        # But without a route there would be no way out.
+        _ip_in(namespace, "route", "add", slot.service_cidr, "dev", "eth0")
     # The machine has no kube-proxy: the first node resolves Services for it.
     _ip("route", "add", slot.service_cidr, "via", slot.node_address(1), "dev", slot.bridge)
 

@@ -59,7 +59,8 @@ class Node:
         self.run_directory = RUN / cluster / name
         self.namespace = self.run_directory / "network"
         """The file that stands for its network namespace."""
-        self._pod_network = f"innervate-{cluster}-{name}"
+        self.pod_network = f"innervate-{cluster}-{name}"
+        """What CNI calls the network of its pods."""
         self.group = f"innervate-{cluster}/{name}"
         """Its control group."""
         self._record = record
@@ -140,7 +141,7 @@ class Node:
             made.mkdir(parents=True)
         (networks / "10-pods.conflist").write_text(
             containerd.pod_network(
-                name=self._pod_network, subnet=self.pod_cidr, leases=self.run_directory / "addresses"
+                name=self.pod_network, subnet=self.pod_cidr, leases=self.run_directory / "addresses"
             )
         )
         settings = self.directory / "containerd.toml"
@@ -217,10 +218,8 @@ class Node:
 
     def forget(self) -> None:
         """Remove what an ended node leaves outside its own directories."""
-        for socket in containerd.shim_sockets(self._containerd_state):
-            socket.unlink(missing_ok=True)
-        for result in Path("/var/lib/cni/results").glob(f"{self._pod_network}-*"):
-            result.unlink(missing_ok=True)
+        for left in containerd.leftovers(self._containerd_state, network=self.pod_network):
+            left.unlink(missing_ok=True)
         for link in Path("/var/log/containers").glob("*.log"):
             if link.is_symlink() and link.readlink().is_relative_to(self.directory):
                 link.unlink()

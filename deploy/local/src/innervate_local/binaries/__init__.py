@@ -39,6 +39,8 @@ class Binary(NamedTuple):
     """What ``go build`` is asked for, seen from its module here."""
     stamps: tuple[str, ...] = ()
     """``-X`` settings for the linker."""
+    on_request: bool = False
+    """Not every machine needs it: left out when everything is built."""
 
 
 CATALOG: dict[str, Binary] = {
@@ -63,6 +65,7 @@ CATALOG: dict[str, Binary] = {
         "0.0.30", "github.com/rancher/local-path-provisioner", ("main.VERSION=v0.0.30",)
     ),
     "jaeger": Binary("1.62.0", "github.com/jaegertracing/jaeger/cmd/jaeger"),
+    "kind": Binary("0.30.0", "sigs.k8s.io/kind", on_request=True),
 }
 """Every program, in the order in which ``build`` makes them: tests need the first two."""
 
