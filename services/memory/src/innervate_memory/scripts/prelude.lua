@@ -30,6 +30,9 @@ end
 local function erase(id)
   local record = redis.call('HGET', records, id)
   if not record then
+    redis.call('ZREM', order, id)
+    redis.call('ZREM', expiry, id)
+    redis.call('ZREM', used, id)
     return nil
   end
   local key = cjson.decode(record).key
