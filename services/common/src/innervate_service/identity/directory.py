@@ -11,6 +11,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+
 from innervate_service.tls import Certificate
 
 _CURRENT = "..current"
@@ -33,23 +35,28 @@ def write(directory: Path, certificate: Certificate) -> None:
         descriptor = os.open(fresh / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-    current = directory / _CURRENT
-    old = current.resolve() if current.is_symlink() else None
-    _link(current, fresh.name)
+    _link(directory / _CURRENT, fresh.name)
     for name in _NAMES:
         if not (directory / name).is_symlink():
             _link(directory / name, f"{_CURRENT}/{name}")
-    if old is not None and old.parent == directory.resolve():
-        shutil.rmtree(old, ignore_errors=True)
+    for entry in list(os.scandir(directory)):
+        # The one before, and what a crash may have left half written.
+        if entry.name.startswith("..") and entry.name != fresh.name and entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
 
 
 def read(directory: Path) -> Certificate | None:
-    """The directory's certificate, None where there is none (yet)."""
+    """The directory's certificate, None where there is none (yet).
+
+    A container that restarts finds it again and needs no authority to start.
+    """
     try:
         chain, key, authorities = ((directory / name).read_bytes() for name in _NAMES)
         certificate = Certificate(chain=chain, key=key, authorities=authorities)
-        _ = certificate.not_after  # raises where the file holds no certificate
-    except (OSError, ValueError):
+        private = serialization.load_pem_private_key(key, password=None)
+        if private.public_key() != certificate.leaf.public_key():
+            return None
+    except (OSError, ValueError, TypeError):
         return None
     return certificate
 

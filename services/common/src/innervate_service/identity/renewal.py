@@ -11,7 +11,7 @@ import grpc
 
 from innervate_service import metrics
 from innervate_service.identity import directory
-from innervate_service.identity.request import request_certificate
+from innervate_service.identity.request import mismatch, request_certificate
 from innervate_service.logs import get_logger
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class CertificateRenewal:
 
     async def run(self) -> None:
         """Get and renew until cancelled; no failure ends it."""
+        await self._use_existing()
         failures = 0
         while True:
             try:
@@ -93,9 +94,26 @@ class CertificateRenewal:
             _log.info("certificate issued", not_after=not_after.isoformat(), renew_time=renew.isoformat())
             await _sleep_until(renew)
 
+    async def _use_existing(self) -> None:
+        certificate = directory.read(self._paths.identity_directory)
+        if certificate is None or certificate.not_after <= datetime.now(UTC):
+            return
+        problem = mismatch(
+            certificate, trust_domain=self._config.trust_domain, dns_names=self._config.dns_names
+        )
+        if problem:
+            _log.info("the certificate found is not used", problem=problem)
+            return
+        self._certificates.replace(certificate)
+        begin = certificate.leaf.not_valid_before_utc
+        renew = renewal_time(begin, certificate.not_after, jitter=self._random.random())
+        _log.info("certificate found", renew_time=renew.isoformat())
+        await _sleep_until(renew)
+
     async def _issue(self) -> Certificate:
         certificate = await request_certificate(
             endpoint=self._config.endpoint,
+            trust_domain=self._config.trust_domain,
             dns_names=self._config.dns_names,
             token_file=self._paths.token_file,
             trust_directory=self._paths.trust_directory,

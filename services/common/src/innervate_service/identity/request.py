@@ -52,7 +52,12 @@ def signing_request(dns_names: Sequence[str]) -> SigningRequest:
 
 
 async def request_certificate(
-    *, endpoint: str, dns_names: Sequence[str], token_file: Path, trust_directory: Path
+    *,
+    endpoint: str,
+    trust_domain: str,
+    dns_names: Sequence[str],
+    token_file: Path,
+    trust_directory: Path,
 ) -> Certificate:
     """Get a certificate for a new key.
 
@@ -64,6 +69,8 @@ async def request_certificate(
         Token or trust cannot be read.
     grpc.aio.AioRpcError
         The authority cannot be reached, or refuses.
+    ValueError
+        What it sent is not a certificate for this key, these names and this trust domain.
     """
     token, authorities = _read(token_file, trust_directory / "ca.crt")
     credentials = grpc.ssl_channel_credentials(root_certificates=authorities)
@@ -76,11 +83,34 @@ async def request_certificate(
             timeout=_SECONDS,
             metadata=(("authorization", f"Bearer {token}"),),
         )
-    return Certificate(
+    certificate = Certificate(
         chain=response.certificate_chain.encode(),
         key=request.key,
         authorities=response.trust_bundle.encode(),
     )
+    problem = mismatch(certificate, trust_domain=trust_domain, dns_names=dns_names)
+    if problem:
+        raise ValueError(f"the authority's answer is of no use: {problem}")
+    return certificate
+
+
+def mismatch(certificate: Certificate, *, trust_domain: str, dns_names: Sequence[str]) -> str | None:
+    """Why a certificate does not serve a workload that asks for this, None when it does."""
+    leaf = certificate.leaf
+    key = serialization.load_pem_private_key(certificate.key, password=None)
+    if leaf.public_key() != key.public_key():
+        return "it is for another key"
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return "it holds no names"
+    missing = set(dns_names) - set(names.get_values_for_type(x509.DNSName))
+    if missing:
+        return f"it lacks the names {', '.join(sorted(missing))}"
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    if not any(uri.startswith(f"spiffe://{trust_domain}/") for uri in uris):
+        return f"it holds no SPIFFE ID of the trust domain {trust_domain}"
+    return None
 
 
 def _read(token_file: Path, authorities_file: Path) -> tuple[str, bytes]:
