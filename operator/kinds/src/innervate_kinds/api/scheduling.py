@@ -109,7 +109,7 @@ class Toleration(Model):
     """Value of the taint, with operator `Equal`."""
     effect: TaintEffect | None = None
     """Effect of the taint; left out, every effect is tolerated."""
-    toleration_seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    toleration_seconds: Annotated[int, Field(strict=True, ge=0, le=31_536_000)] | None = None
     """How long a pod stays after a `NoExecute` taint appears; left out, for ever."""
 
 

@@ -42,7 +42,7 @@ class Accelerator(Model):
         ),
     ]
     """Extended resource that the device plugin advertises, such as `nvidia.com/gpu`."""
-    count: Annotated[int, Field(ge=1, le=1024)] = 1
+    count: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
     """How many of it a node must have to be counted as ready."""
 
 
@@ -68,9 +68,9 @@ class ComputePoolSpec(Model):
 class ComputePoolStatus(Status):
     """What the operator knows about the pool's nodes."""
 
-    nodes: Annotated[int, Field(ge=0)] = 0
+    nodes: Annotated[int, Field(strict=True, ge=0)] = 0
     """Nodes that belong to the pool."""
-    ready_nodes: Annotated[int, Field(ge=0)] = 0
+    ready_nodes: Annotated[int, Field(strict=True, ge=0)] = 0
     """Nodes of the pool that are ready, accept pods and have the accelerator."""
     allocatable: Annotated[dict[str, Annotated[str, Field(max_length=32)]], Field(max_length=8)] = Field(
         default_factory=dict
