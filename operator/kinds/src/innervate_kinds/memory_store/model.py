@@ -16,7 +16,7 @@ from innervate_kinds.api.scheduling import NamespaceName, ObjectName, Placement,
 
 MEMORY_STORE = Kind(GROUP, VERSION, "MemoryStore", "memorystores")
 
-Seconds = Annotated[int, Field(ge=1, le=3_153_600_000)]
+Seconds = Annotated[int, Field(strict=True, ge=1, le=3_153_600_000)]
 """A duration from one second to a hundred years."""
 
 
@@ -48,8 +48,8 @@ class RedisStorage(Model):
     """Size of the volume; may grow where the storage class allows it, never shrink. Three times
     `memory` leaves room for rewriting the log."""
     memory: PositiveQuantity = "256Mi"
-    """Memory for the data, all of which Redis holds in memory; when it is full, writes are refused
-    and nothing is evicted."""
+    """Memory for the data, all of which Redis holds in memory; at least 16Mi. When it is full, writes
+    are refused and nothing is evicted."""
     storage_class_name: ObjectName | None = None
     """Storage class of the volume; left out, the cluster's default. Cannot be changed."""
     durability: Durability = Durability.ALWAYS
@@ -64,7 +64,7 @@ class ExternalStorage(Model):
 
     url_from: SecretSource
     """Secret that holds the URL, `rediss://user:password@host:port/0`; only the memory service reads it."""
-    port: Annotated[int, Field(ge=1, le=65535)] = 6379
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 6379
     """Port in the URL, which the network policy opens."""
     durability: Durability = Durability.EVERY_SECOND
     """What that Redis is configured to do (`appendfsync always` or `everysec`); told to clients."""
@@ -82,7 +82,7 @@ class Storage(Model):
 class Service(Model):
     """The memory service in front of the storage."""
 
-    replicas: Annotated[int, Field(ge=1, le=32)] = 2
+    replicas: Annotated[int, Field(strict=True, ge=1, le=32)] = 2
     """Number of service pods."""
     placement: Placement | None = None
     """On which nodes the service pods run; left out, anywhere."""
@@ -93,19 +93,19 @@ class Service(Model):
 class Retrieval(Model):
     """How records are recalled."""
 
-    max_records_per_space: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    max_records_per_space: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] = 100_000
     """Most records one space may hold; a write beyond it is refused."""
 
 
 class Forget(Model):
-    """Which records are erased by themselves; every limit given is applied."""
+    """Which records are erased by themselves."""
 
     max_age_seconds: Seconds | None = None
     """Erases records put longer ago than this."""
     max_idle_seconds: Seconds | None = None
     """Erases records not recalled for this long."""
-    keep_newest: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
-    """Keeps only this many of the newest records of each space."""
+    keep_newest: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] | None = None
+    """Never erases this many newest records of each space; given alone, erases all others."""
 
 
 class Retention(Model):
@@ -178,11 +178,11 @@ class MemoryStoreStatus(Status):
 
     endpoint: Annotated[str, Field(max_length=300)] | None = None
     """Address of the memory service inside the cluster."""
-    records: Annotated[int, Field(ge=0)] | None = None
+    records: Annotated[int, Field(strict=True, ge=0)] | None = None
     """Records in all spaces, counted at `countTime`."""
-    spaces: Annotated[int, Field(ge=0)] | None = None
+    spaces: Annotated[int, Field(strict=True, ge=0)] | None = None
     """Spaces that hold records, counted at `countTime`."""
-    size_bytes: Annotated[int, Field(ge=0)] | None = None
+    size_bytes: Annotated[int, Field(strict=True, ge=0)] | None = None
     """Bytes that the data takes in memory, measured at `countTime`; small changes are left out."""
     count_time: datetime | None = None
     """When records, spaces and size were last counted and found changed; at most once a minute."""
@@ -206,6 +206,11 @@ def _grows(store: MemoryStore, old: MemoryStore | None) -> bool:
     new = store.spec.storage.redis
     before = old.spec.storage.redis if old else None
     return new is None or before is None or parse(new.size) >= parse(before.size)
+
+
+def _memory_enough(store: MemoryStore) -> bool:
+    redis = store.spec.storage.redis
+    return redis is None or parse(redis.memory) >= 16 * 2**20
 
 
 def _same_class(store: MemoryStore, old: MemoryStore | None) -> bool:
@@ -247,6 +252,12 @@ DEFINITION = Definition(
             rule="quantity(self).compareTo(quantity(oldSelf)) >= 0",
             message="the size may grow but never shrink",
             holds=_grows,
+        ),
+        Rule(
+            path="spec.storage.redis.memory",
+            rule="quantity(self).compareTo(quantity('16Mi')) >= 0",
+            message="the memory must be at least 16Mi",
+            holds=lambda store, _old: _memory_enough(store),
         ),
         Rule(
             path="spec.storage.redis",

@@ -1,0 +1,111 @@
+"""What is wrong with a store's pods, in plain words that stay the same while it stays wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from innervate_kinds.api.names import OWNER_UID
+from innervate_kinds.memory_store.names import REDIS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from innervate_kinds.memory_store.model import MemoryStore
+    from innervate_kinds.memory_store.state import ContainerState, PodState, Workload
+
+_GRACE = timedelta(seconds=5)
+"""What passes by itself within this time is not told: a volume being bound, a Secret just created."""
+_IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
+_CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
+_REDIS_PREFIX = re.compile(r"^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [#*.-] ")
+_LONGEST = 300
+
+
+class Problem(NamedTuple):
+    """What is wrong: a word for programs and words for people."""
+
+    reason: str
+    message: str
+
+
+def show(store: MemoryStore, component: str) -> str:
+    """Command that shows the pods of a component."""
+    selector = f"{OWNER_UID}={store.metadata.uid},app.kubernetes.io/component={component}"
+    return f"`kubectl describe -n {store.metadata.namespace} pods -l {selector}`"
+
+
+def problem(store: MemoryStore, workload: Workload, now: datetime) -> Problem | None:
+    """The first known problem of the pods that are not ready; None when nothing is known."""
+    for pod in workload.pods:
+        found = None if pod.ready else _pod(store, pod, now)
+        if found:
+            return found
+    return None
+
+
+def _pod(store: MemoryStore, pod: PodState, now: datetime) -> Problem | None:
+    if pod.unschedulable and pod.unschedulable_since and now - pod.unschedulable_since >= _GRACE:
+        return Problem("Unschedulable", f"no node takes a pod: {pod.unschedulable}")
+    for container in pod.containers:
+        found = _waiting(store, pod, container, now)
+        if found:
+            return found
+    for container in pod.containers:
+        if (
+            not container.ready
+            and container.ended
+            and (container.exit_code or container.ended == "OOMKilled")
+        ):
+            return _ended(store, container)
+    return None
+
+
+def _waiting(store: MemoryStore, pod: PodState, container: ContainerState, now: datetime) -> Problem | None:
+    if container.waiting in _IMAGE:
+        message = (
+            f"image {container.image!r} cannot be pulled; check its name, the registry and the pull secrets: "
+            f"`kubectl get events -n {store.metadata.namespace} --field-selector reason=Failed`"
+        )
+        return Problem("ImageNotPulled", message)
+    if container.waiting not in _CONFIG or now - pod.created < _GRACE:
+        return None
+    if "secret" in container.waiting_message.lower():
+        message = (
+            f"{container.waiting_message}; create it: "
+            f"`kubectl create secret generic -n {store.metadata.namespace} …`"
+        )
+        return Problem("SecretMissing", message)
+    return Problem("Crashing", f"container {container.name!r} cannot be created: {container.waiting_message}")
+
+
+def _ended(store: MemoryStore, container: ContainerState) -> Problem:
+    if container.ended == "OOMKilled":
+        redis = container.name == REDIS
+        field = "spec.storage.redis.memory" if redis else "spec.service.resources.limits.memory"
+        message = (
+            f"container {container.name!r} used more memory than its limit and was killed; raise {field}"
+        )
+        return Problem("MemoryExceeded", message)
+    if container.name == REDIS and "No space left" in container.ended_message:
+        size = store.spec.storage.redis.size if store.spec.storage.redis else ""
+        message = f"the volume of Redis is full; raise spec.storage.redis.size (now {size})"
+        return Problem("DiskFull", message)
+    message = f"container {container.name!r} ended with exit code {container.exit_code}"
+    words = _last_words(container.ended_message)
+    return Problem("Crashing", f"{message}: {words}" if words else message)
+
+
+def _last_words(log: str) -> str:
+    """Last line of a log without what differs each time: the time and the process."""
+    lines = log.strip().splitlines()
+    if not lines:
+        return ""
+    try:
+        entry = json.loads(lines[-1])
+        text = str(entry["message"]) if isinstance(entry, dict) and "message" in entry else lines[-1]
+    except ValueError:
+        text = lines[-1]
+    return _REDIS_PREFIX.sub("", text)[:_LONGEST]

@@ -1,0 +1,13 @@
+"""Every room there is. A new kind is one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from innervate_kinds.compute_pool.room import ROOM as COMPUTE_POOL
+from innervate_kinds.memory_store.room import ROOM as MEMORY_STORE
+
+if TYPE_CHECKING:
+    from innervate_kinds.api.room import Room
+
+ROOMS: tuple[Room[Any, Any], ...] = (COMPUTE_POOL, MEMORY_STORE)
