@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
+from pathlib import Path  # noqa: TC003  a dataclass field
 from typing import Any
 
 import grpc
@@ -19,13 +18,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from innervate_api.memory.v1 import memory_pb2_grpc
 from innervate_service.auth import AUDIENCE
 from innervate_service.config import DrainConfig, PathsConfig, ServiceConfig
 from innervate_service.serve import Server, Service
 from innervate_service.tls import Certificate, CertificateStore
-from innervate_api.memory.v1 import memory_pb2_grpc
 
 MEMORY = "innervate_api.memory.v1.MemoryService"
+SERVER_ARGUMENTS = ("ready", "on_start", "on_drain", "authenticate")
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
@@ -86,23 +86,21 @@ def issuer(tmp_path: Path) -> TokenIssuer:
     return issuer
 
 
-class TestAuthority:
+class LocalAuthority:
     """Signs server certificates for localhost."""
-
-    __test__ = False
 
     def __init__(self) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.now(UTC)
         self.certificate = (
             x509.CertificateBuilder()
             .subject_name(name)
             .issuer_name(name)
             .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - timedelta(minutes=5))
+            .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .sign(self.key, hashes.SHA256())
         )
@@ -111,16 +109,16 @@ class TestAuthority:
     def pem(self) -> bytes:
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, *, lifetime: datetime.timedelta = datetime.timedelta(hours=1)) -> Certificate:
+    def issue(self, *, lifetime=timedelta(hours=1)) -> Certificate:
         key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.datetime.now(datetime.UTC)
+        now = datetime.now(UTC)
         leaf = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self.certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + lifetime)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=True)
             .sign(self.key, hashes.SHA256())
@@ -137,8 +135,8 @@ class TestAuthority:
 
 
 @pytest.fixture
-def authority() -> TestAuthority:
-    return TestAuthority()
+def authority() -> LocalAuthority:
+    return LocalAuthority()
 
 
 @dataclass
@@ -148,7 +146,7 @@ class Running:
     server: Server
     certificates: CertificateStore
     issuer: TokenIssuer
-    authority: TestAuthority
+    authority: LocalAuthority
 
     @property
     def target(self) -> str:
@@ -170,14 +168,22 @@ Start = Callable[..., Awaitable[Running]]
 
 
 @pytest.fixture
-async def start(tmp_path: Path, issuer: TokenIssuer, authority: TestAuthority) -> AsyncIterator[Start]:
+async def start(issuer: TokenIssuer, authority: LocalAuthority) -> AsyncIterator[Start]:
     """Start a server of the memory service's interface with the handlers a test wants."""
     started: list[Server] = []
 
-    async def begin(servicer: memory_pb2_grpc.MemoryServiceServicer, **changes: Any) -> Running:
+    async def begin(
+        servicer: memory_pb2_grpc.MemoryServiceServicer,
+        extra_handler: grpc.GenericRpcHandler | None = None,
+        **changes: Any,
+    ) -> Running:
         certificates = CertificateStore()
         certificates.replace(authority.issue())
-        arguments = {name: changes.pop(name) for name in ("ready", "on_start", "on_drain") if name in changes}
+        arguments = {
+            name: changes.pop(name)
+            for name in ("ready", "on_start", "on_drain", "authenticate")
+            if name in changes
+        }
         config = ServiceConfig(
             **{
                 "listen": "localhost:0",
@@ -188,9 +194,15 @@ async def start(tmp_path: Path, issuer: TokenIssuer, authority: TestAuthority) -
             }
             | changes
         )
+
+        def register(server: grpc.aio.Server) -> None:
+            memory_pb2_grpc.add_MemoryServiceServicer_to_server(servicer, server)
+            if extra_handler is not None:
+                server.add_generic_rpc_handlers((extra_handler,))
+
         server = Server(
             config,
-            [Service(MEMORY, lambda s: memory_pb2_grpc.add_MemoryServiceServicer_to_server(servicer, s))],
+            [Service(MEMORY, register)],
             certificates=certificates,
             **arguments,
         )
@@ -201,7 +213,3 @@ async def start(tmp_path: Path, issuer: TokenIssuer, authority: TestAuthority) -
     yield begin
     for server in started:
         await server.drain()
-
-
-def unpadded(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

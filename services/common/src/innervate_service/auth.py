@@ -28,8 +28,8 @@ AUDIENCE = "innervate"
 """Audience of every token that our services accept."""
 LEEWAY_SECONDS = 30
 """How far clocks may be apart."""
-MAX_TOKEN_BYTES = 16 * 1024
-"""A ServiceAccount token is about 1 KiB."""
+MAX_TOKEN_BYTES = 6 * 1024
+"""A ServiceAccount token is about 1 KiB; from 8 KiB of metadata on gRPC refuses calls by itself."""
 _ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 """What an API server may sign with; never a symmetric one."""
 _RECHECK_SECONDS = 1.0
