@@ -1,7 +1,7 @@
 """Runs benchmarks: all of them, or those named on the command line.
 
 A benchmark is a folder beside this file with a ``bench.py``; arguments after its name go to it. It finds
-what benchmarks share (``report.py``) beside this file.
+what benchmarks share (``report.py``) beside this file, and what it shares with tests in ``equipment``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def main(arguments: list[str]) -> int:
     for name in arguments[:1] or known:
         print(f"## {name}\n", flush=True)
         command = [sys.executable, str(HERE / name / "bench.py"), *arguments[1:]]
-        environment = os.environ | {"PYTHONPATH": str(HERE)}
+        shared = os.pathsep.join([str(HERE), str(HERE.parent / "equipment")])
+        environment = os.environ | {"PYTHONPATH": shared}
         worst = max(worst, subprocess.run(command, env=environment, check=False).returncode)
     return worst
 

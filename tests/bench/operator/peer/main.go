@@ -5,8 +5,9 @@ package main
 
 import (
 	"context"
-	"flag"
+	"errors"
 	"os"
+	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -30,6 +31,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
+
+// Reconciles at the same time, as in the operator it is compared with.
+const workers = 16
 
 type reconciler struct{ client.Client }
 
@@ -83,16 +87,20 @@ func children(bundle *Bundle) []runtime.ApplyConfiguration {
 }
 
 func run() error {
-	kubeconfig := flag.String("kubeconfig-path", "", "kubeconfig of the API server")
-	resync := flag.Duration("resync", 10*time.Hour, "time after which everything is looked at again")
-	workers := flag.Int("workers", 16, "reconciles at the same time")
-	flag.Parse()
+	if len(os.Args) != 3 {
+		return errors.New("usage: peer KUBECONFIG RESYNC_SECONDS")
+	}
 	ctrl.SetLogger(zap.New(zap.UseDevMode(false)))
-
-	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
+	config, err := clientcmd.BuildConfigFromFlags("", os.Args[1])
 	if err != nil {
 		return err
 	}
+	seconds, err := strconv.Atoi(os.Args[2])
+	if err != nil {
+		return err
+	}
+	resync := time.Duration(seconds) * time.Second
+	// The client's own limit of 20 requests a second would measure the limit.
 	config.QPS = -1
 	if err := addToScheme(scheme.Scheme); err != nil {
 		return err
@@ -100,7 +108,7 @@ func run() error {
 	manager, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme.Scheme,
 		Metrics:                       server.Options{BindAddress: "0"},
-		Cache:                         cache.Options{SyncPeriod: resync},
+		Cache:                         cache.Options{SyncPeriod: &resync},
 		LeaderElection:                true,
 		LeaderElectionID:              "peer",
 		LeaderElectionNamespace:       "default",
@@ -116,7 +124,7 @@ func run() error {
 		Owns(&corev1.Service{}).
 		Owns(&appsv1.Deployment{}).
 		Owns(&networkingv1.NetworkPolicy{}).
-		WithOptions(controller.Options{MaxConcurrentReconciles: *workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(&reconciler{manager.GetClient()})
 	if err != nil {
 		return err
