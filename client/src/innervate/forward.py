@@ -30,7 +30,8 @@ class PortForward:
     kubectl
         Where the Service is; its namespace must be set.
     service
-        Name of the Service. kubectl picks one of its pods; the forward ends with that pod.
+        Name of the Service, or ``pod/name``. kubectl picks one of a Service's pods; the forward ends
+        with that pod.
     port
         Port of the Service.
 
@@ -41,7 +42,8 @@ class PortForward:
     """
 
     def __init__(self, kubectl: Kubectl, service: str, port: int) -> None:
-        self._process = kubectl.start("port-forward", "--address=127.0.0.1", f"service/{service}", f":{port}")
+        target = service if "/" in service else f"service/{service}"
+        self._process = kubectl.start("port-forward", "--address=127.0.0.1", target, f":{port}")
         self._end = weakref.finalize(self, _stop, self._process)
         # kubectl blocks when nobody takes what it prints, and without end when it hangs.
         impatience = threading.Timer(_START_S, self._process.kill)
