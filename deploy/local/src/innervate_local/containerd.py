@@ -39,8 +39,7 @@ def configuration(*, root: Path, state: Path, socket: Path, networks: Path, plug
     plugins
         The directory of the CNI plugins.
     """
-    # The paths come from the user's environment: JSON's quoting is TOML's too.
-    quoted = {key: json.dumps(str(value)) for key, value in locals().items()}
+    quoted = {key: _toml(value) for key, value in locals().items()}
     return f"""version = 2
 root = {quoted["root"]}
 state = {quoted["state"]}
@@ -193,6 +192,11 @@ def leftovers(state: Path, *, network: str) -> list[Path]:
         if (task / "address").exists():
             found.append(Path((task / "address").read_text().strip().removeprefix("unix://")))
     return found
+
+
+def _toml(path: Path) -> str:
+    """Quote a path: JSON's way but for surrogate pairs, which TOML has not, and DEL, which it forbids."""
+    return json.dumps(str(path), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _ctr(socket: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -141,7 +141,8 @@ def _build(name: str, target: Path, recipe: str) -> None:
 
 def _recipe(name: str) -> str:
     """Digest all that decides the result, so that an edited recipe is built again."""
-    digest = hashlib.sha256(repr(CATALOG[name]).encode())
+    binary = CATALOG[name]
+    digest = hashlib.sha256(repr((binary.version, binary.package, binary.stamps)).encode())
     for source in sorted((_SOURCES / name).iterdir()):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
