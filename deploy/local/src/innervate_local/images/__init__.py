@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from innervate_local.errors import LocalError
 from innervate_local.images import archive, containerfile, layer, rootfs, site, store
+from innervate_local.images.loading import load
 from innervate_local.progress import step
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from innervate_local.images.archive import Image
+
+__all__ = ["BASE", "SERVICES", "VERSION", "build", "load", "workspace"]
 
 VERSION = "0.1.0"
 """The tag of every image: the version of the release."""
