@@ -90,6 +90,9 @@ INNERVATE_IMAGE_PULL_SECRETS: {{ join "," . | quote }}
 {{- with .Values.watchNamespaces }}
 INNERVATE_WATCH_NAMESPACES: {{ join "," . | quote }}
 {{- end }}
+{{- if .Values.computePools }}
+INNERVATE_COMPUTE_POOLS: /etc/innervate/compute-pools/compute-pools.yaml
+{{- end }}
 {{- with .Values.telemetry.otlpEndpoint }}
 INNERVATE_OTLP_ENDPOINT: {{ . | quote }}
 {{- end }}
