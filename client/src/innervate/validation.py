@@ -157,7 +157,7 @@ def _completed(data: dict[str, Any], room: Room[Any, Any], namespace: str) -> di
         "apiVersion": data["apiVersion"],
         "kind": data["kind"],
         "metadata": {"name": "?", **kept, **scope, "generation": 1},
-        "spec": data.get("spec", {}),
+        **({"spec": data["spec"]} if "spec" in data else {}),
     }
 
 
