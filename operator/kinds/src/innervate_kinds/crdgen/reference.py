@@ -24,7 +24,7 @@ def page(room: Room[Any, Any]) -> str:
     """Markdown reference page of a room."""
     schema = crd.schema(room)
     kind = room.kind
-    scope = "one for each namespace" if kind.namespaced else "cluster-scoped"
+    scope = "namespaced" if kind.namespaced else "cluster-scoped"
     names = (
         f"`{kind.api_version}`, {scope}; short name `{'`, `'.join(room.definition.short_names)}`. "
         f"This page is generated; `kubectl explain {kind.kind.lower()}` tells the same."
