@@ -9,7 +9,7 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from innervate.errors import (
     ClusterRefused,
@@ -20,9 +20,6 @@ from innervate.errors import (
     Unauthenticated,
     Unavailable,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 COMMAND = "INNERVATE_KUBECTL"
 """Environment variable with another kubectl to use, with arguments where it needs them."""
@@ -113,15 +110,6 @@ class Kubectl:
     def read(self, path: str) -> Any:
         """Object, or list, at a path of the API."""
         return json.loads(self.run("get", "--raw", path, _REQUEST_TIMEOUT))
-
-    def watch(self, path: str) -> Iterator[dict[str, Any]]:
-        """Yield watch events of a path until the server ends the watch or the caller stops."""
-        with self.start("get", "--raw", path) as process:
-            try:
-                for line in process.stdout or ():
-                    yield json.loads(line)
-            finally:
-                process.terminate()
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start in the background, in a process group of its own: Ctrl-C is ours to handle."""

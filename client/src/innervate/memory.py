@@ -40,6 +40,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     # A search may answer with a hundred records of 64 KiB.
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.lb_policy_name", "round_robin"),
+    # Neither Services nor port-forwards are behind a web proxy.
+    ("grpc.enable_http_proxy", 0),
 )
 
 

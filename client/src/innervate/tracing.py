@@ -72,9 +72,8 @@ def client_span(call: Call[Any], store: str) -> Iterator[Span]:
         Name of the store.
     """
     attributes: dict[str, str | int] = {
-        "rpc.system": "grpc",
-        "rpc.service": SERVICE,
-        "rpc.method": call.method,
+        "rpc.system.name": "grpc",
+        "rpc.method": f"{SERVICE}/{call.method}",
         "gen_ai.memory.store.name": store,
         **call.attributes,
     }

@@ -1,0 +1,82 @@
+"""A trace as a picture of text: one line for each span, a bar for its time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from innervate.jaeger import Trace
+
+_COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_LEAST_BAR = 12
+_OTHER_COLUMNS = 70
+
+
+def render(trace: Trace, width: int) -> RenderableType:
+    """Picture of a trace.
+
+    Parameters
+    ----------
+    trace
+        The trace.
+    width
+        Characters of the terminal.
+    """
+    services = list(dict.fromkeys(span.service for span, _ in trace.walk()))
+    colours = {service: _COLOURS[number % len(_COLOURS)] for number, service in enumerate(services)}
+    bar = max(_LEAST_BAR, width - _OTHER_COLUMNS)
+    failed = sum(span.error is not None for span in trace.spans)
+    title = Text.assemble(
+        ("trace ", "bold"),
+        trace.id,
+        f"  {len(trace.spans)} spans, {len(services)} services, {duration(trace.duration_us)}",
+        (f", {failed} failed" if failed else "", "bold red"),
+    )
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", expand=False)
+    table.add_column("service", no_wrap=True, max_width=24)
+    table.add_column("operation", no_wrap=True, overflow="ellipsis", max_width=52)
+    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for span, depth in trace.walk():
+        bad = span.error is not None
+        style = "bold red" if bad else colours[span.service]
+        operation = Text("  " * depth + ("└ " if depth else "") + span.operation, "red" if bad else "")
+        table.add_row(
+            Text(span.service, colours[span.service]),
+            operation,
+            Text(duration(span.duration_us), "red" if bad else "dim"),
+            Text(_bar(span.start_us - trace.start_us, span.duration_us, trace.duration_us, bar), style),
+        )
+    reasons = [
+        Text(f"✗ {span.service} {span.operation}: {span.error}", "red")
+        for span, _ in trace.walk()
+        if span.error
+    ]
+    return Group(title, table, *reasons)
+
+
+def duration(microseconds: int) -> str:
+    """Length of time with three digits that mean something."""
+    if microseconds < 1000:
+        return f"{microseconds} µs"
+    if microseconds < 1_000_000:
+        return f"{microseconds / 1000:.3g} ms" if microseconds < 999_500 else "1 s"
+    return f"{microseconds / 1_000_000:.3g} s"
+
+
+def _bar(offset: int, length: int, whole: int, width: int) -> str:
+    """Bar from offset to offset + length on a line of `width` characters that stands for `whole`."""
+    scale = width * 8 / max(1, whole)
+    start = min(round(offset * scale), width * 8 - 1)
+    # The left edge is on a whole character, the right edge on an eighth of one.
+    first = start // 8
+    eighths = max(1, round((offset + length) * scale) - first * 8)
+    full, part = divmod(min(eighths, (width - first) * 8), 8)
+    return " " * first + "█" * full + (_EIGHTHS[part] if part else "")
