@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _SERVER_SECONDS = 2.0
 _FLUSH_SECONDS = 3.0
-_KOPF_SECONDS = 5.0
 
 _log = get_logger(__name__)
 
@@ -51,12 +50,20 @@ class Operator:
         The kinds to look after.
     clock
         Time.
+    handle_signals
+        Whether SIGTERM and SIGINT stop it; else whoever holds it does.
     """
 
     def __init__(
-        self, settings: Settings, rooms: Sequence[Room[Any, Any]], *, clock: Clock | None = None
+        self,
+        settings: Settings,
+        rooms: Sequence[Room[Any, Any]],
+        *,
+        clock: Clock | None = None,
+        handle_signals: bool = False,
     ) -> None:
         self.settings = settings
+        self._handles_signals = handle_signals
         self.clock: Clock = clock or SystemClock()
         self._credentials = credentials.load(settings.kubeconfig, settings.context)
         self._transport = Transport(self._credentials)
@@ -110,7 +117,6 @@ class Operator:
         self._known_config: Config | None = None
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._stop = asyncio.Event()
-        self._kopf_stop = asyncio.Event()
         self.ports: dict[str, int] = {}
         """Where it listens: ``health``, ``metrics``, ``identity``."""
 
@@ -148,6 +154,7 @@ class Operator:
             If the lease was lost.
         """
         servers = [HttpServer(self.health.routes()), HttpServer({"/metrics": self.health.metrics})]
+        self._take_signals()
         try:
             self.ports["health"] = await servers[0].start(self.settings.health_listen)
             self.ports["metrics"] = await servers[1].start(self.settings.metrics_listen)
@@ -167,8 +174,7 @@ class Operator:
                     self.health.failure = str(error)
                     raise _plain(error)
             ended = {name for name, task in self._tasks.items() if task.done()}
-            # kopf ends without an error when it took the signal to end.
-            if ended & {"stop", "kopf"}:
+            if "stop" in ended:
                 return
             for name in ended:
                 del self._tasks[name]
@@ -191,7 +197,10 @@ class Operator:
         await self.engine.fill()
         kinds = tuple(self.engine.caches.own)
         handlers = registry(self.engine.own, kinds, self._credentials)
-        self._spawn("kopf", watch(handlers, namespaces=self.settings.watch_namespaces, stop=self._kopf_stop))
+        self._spawn(
+            "kopf",
+            watch(handlers, namespaces=self.settings.watch_namespaces, on_started=self._take_signals),
+        )
         self._spawn("confirm", self.engine.own.repeat(self.settings.confirm_seconds))
         self.health.starting = "the certificate authority is not there yet"
         await self.trust.start()
@@ -217,9 +226,6 @@ class Operator:
         await self._cancel("start", "workers", "trust", "events", "elector")
         await self.engine.events.flush(_FLUSH_SECONDS)
         await self.elector.release()
-        self._kopf_stop.set()
-        if "kopf" in self._tasks:
-            await asyncio.wait([self._tasks["kopf"]], timeout=_KOPF_SECONDS)
         await self.engine.prober.close()
         await self._cancel(*self._tasks)
         await self._transport.close()
@@ -234,6 +240,14 @@ class Operator:
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
         self._tasks[name] = asyncio.create_task(work, name=name)
+
+    def _take_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if self._handles_signals:
+                loop.add_signal_handler(number, self.stop)
+            else:
+                loop.remove_signal_handler(number)
 
     def _listening(self, port: int) -> None:
         self.ports["identity"] = port
@@ -256,12 +270,7 @@ async def run(settings: Settings, rooms: Sequence[Room[Any, Any]], *, handle_sig
     LeadershipLost
         If the lease was lost: the process is to end, and another replica goes on.
     """
-    operator = Operator(settings, rooms)
-    if handle_signals:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, operator.stop)
-    await operator.run()
+    await Operator(settings, rooms, handle_signals=handle_signals).run()
 
 
 def _plain(error: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ there.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import kopf
@@ -17,7 +18,6 @@ from innervate_operator.cache import key_of
 from innervate_operator.errors import ApiError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping, Sequence
 
     from innervate_kinds.api.kind import Kind
@@ -170,12 +170,40 @@ def kopf_settings() -> kopf.OperatorSettings:
     return settings
 
 
-async def watch(handlers: kopf.OperatorRegistry, *, namespaces: Sequence[str], stop: asyncio.Event) -> None:
-    """Run kopf until `stop` is set."""
-    await kopf.operator(
+async def watch(
+    handlers: kopf.OperatorRegistry, *, namespaces: Sequence[str], on_started: Callable[[], None]
+) -> None:
+    """Run kopf until cancelled.
+
+    Its tasks are supervised here and not by `kopf.operator`, which in the end cancels every task of the
+    loop that is younger than itself, and so would cut our own workers off while they drain.
+
+    Parameters
+    ----------
+    handlers
+        From `registry`.
+    namespaces
+        Namespaces to watch; empty for all.
+    on_started
+        Called once kopf has put its own signal handlers in place of those there were.
+
+    Raises
+    ------
+    RuntimeError
+        If kopf ends by itself.
+    """
+    tasks = await kopf.spawn_tasks(
         registry=handlers,
         settings=kopf_settings(),
         clusterwide=not namespaces,
         namespaces=tuple(namespaces),
-        stop_flag=stop,
     )
+    on_started()
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            raise RuntimeError(f"kopf ended: {task.get_name()}") from task.exception()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
