@@ -37,7 +37,7 @@ class TokenIssuer:
     issuer: str = ISSUER
     keys: dict[str, Any] = field(default_factory=dict)
 
-    def add_key(self, kid: str, *, curve: bool = False) -> None:
+    def add_key(self, kid: str, *, curve: bool = True) -> None:
         self.keys[kid] = (
             ec.generate_private_key(ec.SECP256R1())
             if curve

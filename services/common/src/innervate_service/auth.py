@@ -187,8 +187,11 @@ class TrustDirectory:
 
 def _read_keys(path: Path) -> dict[str | None, jwt.PyJWK]:
     document = json.loads(path.read_bytes())
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{path} is no JSON Web Key Set")
     keys: dict[str | None, jwt.PyJWK] = {}
-    for entry in document.get("keys", ()) if isinstance(document, dict) else ():
+    for entry in entries:
         try:
             key = jwt.PyJWK(entry)
         except jwt.PyJWTError as error:

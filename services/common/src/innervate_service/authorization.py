@@ -32,8 +32,8 @@ class Permission(StrEnum):
 def space_problem(space: str) -> str | None:
     """Why a text cannot name a space, or None when it can.
 
-    A space is one or more segments joined by ``/``: no empty segment, none that is ``.``, ``..`` or
-    ``*``, no control character or white space at either end of a segment.
+    A space is one or more segments joined by ``/``: no empty segment, none that is ``.`` or ``..``, no
+    ``*``, no control character, no white space at either end of a segment.
     """
     segments = space.split("/")
     checks = (
@@ -44,7 +44,8 @@ def space_problem(space: str) -> str | None:
         ),
         (not space.isprintable(), "must hold printable characters only"),
         (not all(segments), "must not start or end with '/', or hold '//'"),
-        (not {".", "..", ANY}.isdisjoint(segments), "must have no segment '.', '..' or '*'"),
+        (ANY in space, "must not hold '*'"),
+        (not {".", ".."}.isdisjoint(segments), "must have no segment '.' or '..'"),
         (any(s != s.strip() for s in segments), "must have no white space around a segment"),
     )
     return next((problem for wrong, problem in checks if wrong), None)
