@@ -157,17 +157,33 @@ class FailedPrecondition(ServiceError):
 
 
 class _RetryableError(ServiceError):
-    """Worth trying again, after a while."""
+    """Worth trying again, after a while.
 
-    def __init__(self, message: str, *, retry_after: timedelta = timedelta(seconds=1)) -> None:
+    Parameters
+    ----------
+    message
+        What, why and what to do.
+    retry_after
+        When it is worth it.
+    reason
+        Word for programs, as in ``REDIS_LOGIN``; empty where the code says enough.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: timedelta = timedelta(seconds=1), reason: str = ""
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.reason = reason
 
     def details(self) -> Sequence[Message]:
-        """One `RetryInfo`."""
+        """One `RetryInfo`, and an `ErrorInfo` where there is a reason."""
         delay = Duration()
         delay.FromTimedelta(self.retry_after)
-        return (error_details_pb2.RetryInfo(retry_delay=delay),)
+        retry = error_details_pb2.RetryInfo(retry_delay=delay)
+        if not self.reason:
+            return (retry,)
+        return (retry, error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN))
 
 
 class Exhausted(_RetryableError):

@@ -219,20 +219,23 @@ def _refused(error: exceptions.ResponseError) -> ServiceError:
     if isinstance(error, exceptions.OutOfMemoryError):
         return Exhausted(
             "the store's Redis has reached its memory limit, nothing was written: "
-            "raise spec.storage.redis.memory of the MemoryStore, or forget records"
+            "raise spec.storage.redis.memory of the MemoryStore, or forget records",
+            reason="REDIS_FULL",
         )
     if text.startswith("MISCONF"):
         return Unavailable(
             "the store's Redis can't write to its disk, nothing was written; most often the disk is full: "
-            f"raise spec.storage.redis.size of the MemoryStore, or forget records ({text})"
+            f"raise spec.storage.redis.size of the MemoryStore, or forget records ({text})",
+            reason="REDIS_DISK",
         )
-    return Unavailable(f"the store's Redis refused a command: {text}")
+    return Unavailable(f"the store's Redis refused a command: {text}", reason="REDIS_REFUSED")
 
 
 def _refused_password(error: exceptions.AuthenticationError) -> ServiceError:
     return Unavailable(
         f"the store's Redis refused the service's password ({error}): "
-        "the Secret and the running Redis differ; restart Redis to take up a rotated one"
+        "the Secret and the running Redis differ; restart Redis to take up a rotated one",
+        reason="REDIS_LOGIN",
     )
 
 
@@ -241,6 +244,7 @@ def _unreachable(error: Exception, *, writes: bool) -> ServiceError:
     if writes:
         return Unavailable(
             f"{reason}, so the outcome of this write is unknown; trying again with the same keys is safe. "
-            "If it goes on, see whether Redis runs and whether its disk is full"
+            "If it goes on, see whether Redis runs and whether its disk is full",
+            reason="REDIS_UNREACHABLE",
         )
-    return Unavailable(f"{reason}; see whether it runs")
+    return Unavailable(f"{reason}; see whether it runs", reason="REDIS_UNREACHABLE")
