@@ -19,6 +19,8 @@ from typing import NamedTuple
 from innervate_local.errors import LocalError
 
 _END_S = 20.0
+_DELEGATED = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
+"""The v2 controllers a kubelet uses."""
 
 
 class Hierarchy(NamedTuple):
@@ -140,5 +142,5 @@ def _delegate(path: Path) -> None:
     """Offer a v2 group's controllers to the groups below it."""
     offered = (path / "cgroup.controllers").read_text().split()
     enabled = (path / "cgroup.subtree_control").read_text().split()
-    if lacking := [f"+{each}" for each in offered if each not in enabled]:
-        (path / "cgroup.subtree_control").write_text(" ".join(lacking))
+    for controller in _DELEGATED & set(offered) - set(enabled):
+        (path / "cgroup.subtree_control").write_text(f"+{controller}")

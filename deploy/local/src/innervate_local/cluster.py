@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import NamedTuple
 
 from innervate_local import (
     addons,
@@ -31,13 +32,29 @@ from innervate_local.node import RUN, Node
 from innervate_local.progress import say, step
 from innervate_local.slots import Slot
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 DEFAULT_NAME = "innervate"
 API_PORT = 6443
 _NODES = (("core", "cpu"), ("edge", "edge"))
 """Name and pool of each node, the one that can be cut off last."""
+
+
+class _Marks(NamedTuple):
+    """What a cluster notes beside its sockets: enough to remove it when its own directory is lost."""
+
+    directory: Path
+
+    def write(self, owner: Path, slot: Slot) -> None:
+        self.directory.mkdir(parents=True)
+        (self.directory / "owner").write_text(str(owner))
+        (self.directory / "slot").write_text(str(slot.number))
+
+    def owner(self) -> Path | None:
+        file = self.directory / "owner"
+        return Path(file.read_text()) if file.exists() else None
+
+    def slot(self) -> Slot | None:
+        file = self.directory / "slot"
+        return Slot(int(file.read_text())) if file.exists() else None
 
 
 class Cluster:
@@ -85,7 +102,9 @@ class Cluster:
     @property
     def nodes(self) -> list[Node]:
         """Its nodes, in the order of their indices; the last is the edge."""
-        slot = self.slot
+        return self._nodes(self.slot)
+
+    def _nodes(self, slot: Slot) -> list[Node]:
         return [
             Node(
                 cluster=self.name,
@@ -123,9 +142,13 @@ class Cluster:
             for binary in ("etcd", "kubernetes", "pause"):
                 binaries.path(binary)
             self._remove()
-            with step(f"starting cluster {self.name}"):
-                self._start()
-            addons.install(self)
+            try:
+                with step(f"starting cluster {self.name}"):
+                    self._start()
+                addons.install(self)
+            except LocalError as error:
+                # Left as it is, to be looked at: the next `up` or `down` removes it.
+                raise LocalError(f"{error}\nThe logs are below {self.directory}") from error
             known = state.read(self.name)
             if known is None:
                 raise LocalError(f"the state of cluster {self.name} was removed meanwhile")
@@ -218,9 +241,7 @@ class Cluster:
 
     def _start(self) -> None:
         slot = state.claim_slot(self.name, in_use=network.is_in_use)
-        run_directory = RUN / self.name
-        run_directory.mkdir(parents=True)
-        (run_directory / "owner").write_text(str(self.directory))
+        _Marks(RUN / self.name).write(self.directory, slot)
         network.create_bridge(slot)
         nodes = self.nodes
         for node in nodes:
@@ -258,27 +279,21 @@ class Cluster:
         return plane
 
     def _remove(self) -> None:
-        run_directory = RUN / self.name
-        self._refuse_foreign(run_directory / "owner")
+        marks = _Marks(RUN / self.name)
+        if (owner := marks.owner()) and owner != self.directory and (owner / "state.json").exists():
+            raise LocalError(f"a cluster {self.name!r} is already here, kept in {owner}")
         cgroups.end(self._group)
         known = state.read(self.name)
-        nodes = self.nodes if known else []
-        for node in nodes:
-            node.forget()
-        mounts.remove_below(run_directory, self.directory)
-        if known:
-            network.remove(Slot(known.slot), nodes=len(nodes))
-        for directory in (run_directory, self.directory):
+        slot = Slot(known.slot) if known else marks.slot()
+        if slot:
+            nodes = self._nodes(slot)
+            for node in nodes:
+                node.forget()
+            network.remove(slot, nodes=len(nodes))
+        for directory in (marks.directory, self.directory):
+            mounts.remove_below(directory)
             if directory.exists():
                 shutil.rmtree(directory)
-
-    def _refuse_foreign(self, owner: Path) -> None:
-        """Leave a cluster of the same name alone that somebody else's state describes."""
-        if not owner.exists():
-            return
-        directory = owner.read_text()
-        if directory != str(self.directory) and (owner.parent / directory / "state.json").exists():
-            raise LocalError(f"a cluster {self.name!r} is already here, kept in {directory}")
 
     @property
     def _group(self) -> str:

@@ -216,9 +216,13 @@ class Node:
         """Tell whether the node's link is joined."""
         return network.is_link_up(self.slot, self.index)
 
+    def leftovers(self) -> list[Path]:
+        """List what its pods have outside its own directories."""
+        return containerd.leftovers(self._containerd_state, network=self.pod_network)
+
     def forget(self) -> None:
         """Remove what an ended node leaves outside its own directories."""
-        for left in containerd.leftovers(self._containerd_state, network=self.pod_network):
+        for left in self.leftovers():
             left.unlink(missing_ok=True)
         for link in Path("/var/log/containers").glob("*.log"):
             if link.is_symlink() and link.readlink().is_relative_to(self.directory):
