@@ -88,11 +88,6 @@ def dns_names(service: str, namespace: str) -> list[str]:
     ]
 
 
-def identity_config(config: Config, names: list[str]) -> Manifest:
-    """Configuration of a pod's identity: where it gets a certificate, and for which names."""
-    return {"endpoint": config.identity_endpoint, "trustDomain": config.trust_domain, "dnsNames": names}
-
-
 def identity_volumes(*, config_map: str, trust: str) -> list[Manifest]:
     """Volumes that every service pod has: configuration, trust anchors, its token, its key."""
     return [

@@ -63,21 +63,9 @@ _TERMINATION_SECONDS = 45
 """More than a service takes to drain."""
 
 
-def redis_files(store: MemoryStore, config: Config, redis: RedisStorage) -> dict[str, str]:
-    """Configuration of Redis and of the identity agent beside it."""
-    service = Names.of(store.metadata.name).redis
-    agent = {
-        "identity": workload.identity_config(
-            config, workload.dns_names(service, store.metadata.namespace or "")
-        ),
-        "healthListen": f"0.0.0.0:{workload.AGENT_HEALTH_PORT}",
-        "redis": {
-            "host": "localhost",
-            "port": REDIS_PORT,
-            "passwordFile": f"{_PASSWORD_PATH}/{PASSWORD_KEY}",
-        },
-    }
-    conf = _REDIS_CONF.format(
+def redis_conf(redis: RedisStorage) -> str:
+    """Configuration of Redis."""
+    return _REDIS_CONF.format(
         port=REDIS_PORT,
         identity=workload.IDENTITY_PATH,
         auth=_AUTH_PATH,
@@ -85,7 +73,6 @@ def redis_files(store: MemoryStore, config: Config, redis: RedisStorage) -> dict
         fsync=_FSYNC[redis.durability],
         memory=math.floor(parse(redis.memory)),
     )
-    return {"config.json": workload.to_json(agent), "redis.conf": conf}
 
 
 def redis_pod(store: MemoryStore, config: Config, redis: RedisStorage) -> Manifest:
@@ -94,7 +81,7 @@ def redis_pod(store: MemoryStore, config: Config, redis: RedisStorage) -> Manife
     auth = {"name": "auth", "mountPath": _AUTH_PATH}
     return {
         **_pod(config, account=names.redis),
-        "initContainers": [_agent(config)],
+        "initContainers": [_agent(store, config)],
         "containers": [
             {
                 "name": REDIS,
@@ -150,7 +137,14 @@ def service_config(store: MemoryStore, config: Config) -> str:
                 "listen": f"0.0.0.0:{workload.GRPC_PORT}",
                 "healthListen": f"0.0.0.0:{workload.HEALTH_PORT}",
                 "metricsListen": f"0.0.0.0:{workload.METRICS_PORT}",
-                "identity": workload.identity_config(config, workload.dns_names(names.service, namespace)),
+                "identity": {
+                    "endpoint": config.identity_endpoint,
+                    "trustDomain": config.trust_domain,
+                    "dnsNames": [
+                        *workload.dns_names(names.service, namespace),
+                        host(names.check, namespace),
+                    ],
+                },
                 "telemetry": {"otlpEndpoint": config.otlp_endpoint, "serviceName": "innervate-memory"},
             },
             "store": {"namespace": namespace, "name": store.metadata.name},
@@ -247,12 +241,21 @@ def _pod(config: Config, *, account: str) -> Manifest:
     }
 
 
-def _agent(config: Config) -> Manifest:
+def _agent(store: MemoryStore, config: Config) -> Manifest:
+    names = workload.dns_names(Names.of(store.metadata.name).redis, store.metadata.namespace or "")
     return {
         "name": "identity",
         "image": config.image("identity-agent"),
         "imagePullPolicy": config.image_pull_policy,
         "command": ["python3", "-m", "innervate_service.identity.agent"],
+        "args": [
+            f"--endpoint={config.identity_endpoint}",
+            f"--trust-domain={config.trust_domain}",
+            *(f"--dns-name={name}" for name in names),
+            f"--reload-redis=localhost:{REDIS_PORT}",
+            f"--password-file={_PASSWORD_PATH}/{PASSWORD_KEY}",
+            f"--health-listen=0.0.0.0:{workload.AGENT_HEALTH_PORT}",
+        ],
         "restartPolicy": "Always",
         "env": workload.environment("innervate-identity-agent"),
         "ports": [{"name": "agent-health", "containerPort": workload.AGENT_HEALTH_PORT, "protocol": "TCP"}],

@@ -21,6 +21,8 @@ class Names(NamedTuple):
 
     service: str
     """ServiceAccount, Service, Deployment, PodDisruptionBudget and NetworkPolicy of the memory service."""
+    check: str
+    """Service that leads to pods that are not ready too, for the operator's questions."""
     config: str
     """ConfigMap with the memory service's configuration."""
     trust: str
@@ -35,6 +37,7 @@ class Names(NamedTuple):
         """Names of the children of the store of that name."""
         return cls(
             service=child_name(store, "memorystore"),
+            check=child_name(store, "memorystore-check"),
             config=child_name(store, "memorystore-config"),
             trust=child_name(store, "memorystore-trust"),
             redis=child_name(store, "memorystore-redis", limit=_STATEFUL_SET_LIMIT),

@@ -144,6 +144,7 @@ def _container(status: Mapping[str, Any]) -> ContainerState:
         name=status["name"],
         image=status.get("image", ""),
         ready=status.get("ready", False),
+        running=bool(status.get("started")) and "running" in state,
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         ended=ended.get("reason", ""),

@@ -51,7 +51,7 @@ def plan(store: MemoryStore, observed: Observed, config: Config, _now: datetime)
     adopt it; no service is placed before the pool it names is there and allows it.
     """
     if retained(store, observed) or leaving(store, observed):
-        return Plan(requeue_after=UNSETTLED_SECONDS)
+        return Plan()
     children = _Children(store, observed, config)
     apply = children.shared()
     ensure: tuple[Child, ...] = ()
@@ -158,12 +158,12 @@ class _Children:
     def redis(self, redis: RedisStorage) -> tuple[Child, ...]:
         """Redis on its volume."""
         name = self.names.redis
-        files = containers.redis_files(self.store, self.config, redis)
+        conf = containers.redis_conf(redis)
         port = {"name": "redis", "port": REDIS_PORT, "targetPort": "redis", "protocol": "TCP"}
         pods = {"podSelector": {"matchLabels": workload.selector(self.store.metadata, component=SERVICE)}}
         return (
             self._child(SERVICE_ACCOUNT, name, REDIS, automountServiceAccountToken=False),
-            self._child(CONFIG_MAP, name, REDIS, data=files),
+            self._child(CONFIG_MAP, name, REDIS, data={"redis.conf": conf}),
             self._volume(redis),
             self._network(
                 name,
@@ -190,7 +190,7 @@ class _Children:
                     "selector": {"matchLabels": self._selector(REDIS)},
                     "template": self._template(
                         REDIS,
-                        configuration=workload.digest(files["redis.conf"], files["config.json"]),
+                        configuration=workload.digest(conf),
                         spec=containers.redis_pod(self.store, self.config, redis),
                     ),
                 },
@@ -209,6 +209,17 @@ class _Children:
             self._network(name, SERVICE, ingress=self._callers(), egress=self._called()),
             self._child(
                 SERVICE_KIND, name, SERVICE, spec={"selector": self._selector(SERVICE), "ports": [port]}
+            ),
+            # A service that cannot use Redis is never ready, and knows best why.
+            self._child(
+                SERVICE_KIND,
+                self.names.check,
+                SERVICE,
+                spec={
+                    "selector": self._selector(SERVICE),
+                    "ports": [port],
+                    "publishNotReadyAddresses": True,
+                },
             ),
             self._child(
                 DEPLOYMENT,

@@ -7,8 +7,8 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from innervate_kinds.api.names import OWNER_UID
-from innervate_kinds.memory_store.names import REDIS
+from innervate_kinds.api.names import label_value
+from innervate_kinds.memory_store.names import REDIS, Names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _GRACE = timedelta(seconds=5)
 """What passes by itself within this time is not told: a volume being bound, a Secret just created."""
+_LONG = timedelta(seconds=60)
+"""What starts this long is worth a look, even where nothing tells what is wrong."""
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
 _REDIS_PREFIX = re.compile(r"^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [#*.-] ")
@@ -33,16 +35,22 @@ class Problem(NamedTuple):
 
 def show(store: MemoryStore, component: str) -> str:
     """Command that shows the pods of a component."""
-    selector = f"{OWNER_UID}={store.metadata.uid},app.kubernetes.io/component={component}"
-    return f"`kubectl describe -n {store.metadata.namespace} pods -l {selector}`"
+    selector = f"app.kubernetes.io/instance={label_value(store.metadata.name)}"
+    return (
+        f"`kubectl describe -n {store.metadata.namespace} pods "
+        f"-l {selector},app.kubernetes.io/component={component}`"
+    )
 
 
-def problem(store: MemoryStore, workload: Workload, now: datetime) -> Problem | None:
+def problem(store: MemoryStore, workload: Workload, component: str, now: datetime) -> Problem | None:
     """The first known problem of the pods that are not ready; None when nothing is known."""
-    for pod in workload.pods:
-        found = None if pod.ready else _pod(store, pod, now)
+    waiting = [pod for pod in workload.pods if not pod.ready]
+    for pod in waiting:
+        found = _pod(store, pod, now)
         if found:
             return found
+    if any(now - pod.created >= _LONG for pod in waiting):
+        return Problem("NotReady", f"a pod is not ready after a minute; see {show(store, component)}")
     return None
 
 
@@ -73,12 +81,21 @@ def _waiting(store: MemoryStore, pod: PodState, container: ContainerState, now: 
     if container.waiting not in _CONFIG or now - pod.created < _GRACE:
         return None
     if "secret" in container.waiting_message.lower():
-        message = (
-            f"{container.waiting_message}; create it: "
-            f"`kubectl create secret generic -n {store.metadata.namespace} …`"
-        )
-        return Problem("SecretMissing", message)
+        return Problem("SecretMissing", f"{container.waiting_message}; {_mend_secret(store)}")
     return Problem("Crashing", f"container {container.name!r} cannot be created: {container.waiting_message}")
+
+
+def _mend_secret(store: MemoryStore) -> str:
+    where = f"-n {store.metadata.namespace}"
+    external = store.spec.storage.external
+    if external is None:
+        name = Names.of(store.metadata.name).redis
+        return f"the operator makes it where none is in the way: `kubectl delete {where} secret {name}`"
+    reference = external.url_from.secret_key_ref
+    return (
+        "it is named in spec.storage.external.urlFrom: `kubectl create secret generic "
+        f"{where} {reference.name} --from-literal={reference.key}=rediss://…`"
+    )
 
 
 def _ended(store: MemoryStore, container: ContainerState) -> Problem:

@@ -21,20 +21,36 @@ STATS = "stats"
 _METHOD = "/innervate_api.memory.v1.MemoryService/Stats"
 
 
+_FIRST_SECONDS, _LATER_SECONDS = 2.0, 15.0
+
+
 def probes(store: MemoryStore, observed: Observed) -> Sequence[Probe]:
-    """Ask for the whole store's counts once a service pod takes requests."""
-    if observed.service is None or observed.service.available == 0:
+    """Ask for the whole store's counts, once a service pod runs and its Redis is there.
+
+    A pod that runs but is not ready is asked too: it knows what it waits for.
+    """
+    service = observed.service
+    if service is None or not (service.available or _running(observed)):
         return ()
-    service = host(Names.of(store.metadata.name).service, store.metadata.namespace)
+    names = Names.of(store.metadata.name)
+    target = host(names.service if service.available else names.check, store.metadata.namespace)
+    counted = store.status is not None and store.status.records is not None
     return (
         Probe(
             name=STATS,
-            target=f"{service}:{GRPC_PORT}",
+            target=f"{target}:{GRPC_PORT}",
             method=_METHOD,
             request=StatsRequest().SerializeToString(),
             decode=_decode,
+            interval_seconds=_LATER_SECONDS if counted else _FIRST_SECONDS,
         ),
     )
+
+
+def _running(observed: Observed) -> bool:
+    redis_is_there = observed.redis is None or observed.redis.complete
+    pods = observed.service.pods if observed.service else ()
+    return redis_is_there and any(container.running for pod in pods for container in pod.containers)
 
 
 def _decode(answer: bytes) -> Mapping[str, int]:

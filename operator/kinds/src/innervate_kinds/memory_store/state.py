@@ -22,6 +22,8 @@ class ContainerState:
         As in the pod's specification.
     ready
         Whether it is ready.
+    running
+        Whether it has started and runs.
     waiting
         Why it does not run (``ImagePullBackOff``), or empty.
     waiting_message
@@ -37,6 +39,7 @@ class ContainerState:
     name: str
     image: str
     ready: bool
+    running: bool = False
     waiting: str = ""
     waiting_message: str = ""
     ended: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 STORAGE_READY, SERVICE_READY = "StorageReady", "ServiceReady"
 _MEBIBYTE = 2**20
+_YOUNG = timedelta(seconds=30)
+"""Age up to which a store that does not answer is starting."""
 _FULL = 0.98
 """Share of the memory from which on Redis may refuse a write of ordinary size."""
 
@@ -198,7 +201,7 @@ def _storage(store: MemoryStore, observed: Observed, now: datetime) -> Condition
             return waits
     answer = observed.stats
     if answer and answer.reason.startswith("REDIS_"):
-        return _redis_failing(store, answer)
+        return _passing(store, observed, answer, REDIS, now) or _redis_failing(store, answer)
     limit = answer.value["limit_bytes"] if answer and answer.value else 0
     if answer and answer.value and limit and answer.value["size_bytes"] >= _FULL * limit:
         message = (
@@ -259,6 +262,9 @@ def _service(store: MemoryStore, observed: Observed, now: datetime) -> Condition
         return _without_nodes(store, observed, waits)
     answer = observed.stats
     if answer and answer.value is None and not answer.reason.startswith("REDIS_"):
+        passing = _passing(store, observed, answer, SERVICE, now)
+        if passing:
+            return passing
         message = (
             f"the memory service does not answer the operator: {answer.message or answer.code}; "
             "does a NetworkPolicy forbid it?"
@@ -267,6 +273,17 @@ def _service(store: MemoryStore, observed: Observed, now: datetime) -> Condition
     if not answer and not _was_ready(store):
         return _starting(store, SERVICE)
     return conditions.true(type_, Reason.AVAILABLE)
+
+
+def _passing(
+    store: MemoryStore, observed: Observed, answer: ProbeResult, component: str, now: datetime
+) -> Condition | None:
+    """`Starting` for what does not answer yet in a young store: names and routes take a moment."""
+    created = [pod.created for pod in observed.service.pods] if observed.service else []
+    young = not _was_ready(store) and bool(created) and now - min(created) < _YOUNG
+    if young and answer.reason in {"", "REDIS_UNREACHABLE", "REDIS_LOADING"}:
+        return _starting(store, component)
+    return None
 
 
 def _without_nodes(store: MemoryStore, observed: Observed, waits: Condition) -> Condition:
@@ -290,7 +307,7 @@ def _pods(store: MemoryStore, workload: Workload | None, component: str, now: da
         return _starting(store, component)
     if workload.complete or (_was_ready(store) and workload.available > 0):
         return None
-    problem = _problem(store, workload, now)
+    problem = _problem(store, workload, component, now)
     if problem:
         return conditions.false(type_, problem[0], problem[1])
     if not _was_ready(store):
@@ -299,10 +316,12 @@ def _pods(store: MemoryStore, workload: Workload | None, component: str, now: da
     return conditions.false(type_, reason, f"no pod takes requests; see {pods.show(store, component)}")
 
 
-def _problem(store: MemoryStore, workload: Workload, now: datetime) -> tuple[Reason, str] | None:
+def _problem(
+    store: MemoryStore, workload: Workload, component: str, now: datetime
+) -> tuple[Reason, str] | None:
     if workload.refused:
         return Reason.PODS_REFUSED, f"the cluster refuses to create pods: {workload.refused}"
-    problem = pods.problem(store, workload, now)
+    problem = pods.problem(store, workload, component, now)
     return (Reason(problem.reason), problem.message) if problem else None
 
 
@@ -317,9 +336,12 @@ def _progress(
     for failure in failures:
         message = f"{failure.reference}: {failure.message}; it is tried again"
         return (conditions.true(conditions.RECONCILING, Reason.CHILD_DELAYED, message),)
-    for workload in (observed.redis, observed.service):
+    for component, workload in ((REDIS, observed.redis), (SERVICE, observed.service)):
         if workload and not workload.complete:
-            reason, message = _problem(store, workload, now) or (Reason.ROLLING_OUT, "replacing pods")
+            reason, message = _problem(store, workload, component, now) or (
+                Reason.ROLLING_OUT,
+                "replacing pods",
+            )
             return (conditions.true(conditions.RECONCILING, reason, message),)
     return ()
 
