@@ -70,7 +70,7 @@ class AsyncMemoryClient:
         service_account: str = "default",
         retry: Retry | None = None,
     ) -> Self:
-        """As `MemoryClient.from_kubernetes`; kubectl runs at the first call, not here."""
+        """As `MemoryClient.from_kubernetes`; the cluster is asked at the first call, not here."""
         kubectl = Kubectl(context=context, namespace=namespace, kubeconfig=kubeconfig)
         return cls(Forwarded(kubectl, store, service_account), retry=retry)
 

@@ -29,21 +29,21 @@ class PortForward:
     ----------
     kubectl
         Where the Service is; its namespace must be set.
-    service
-        Name of the Service, or ``pod/name``. kubectl picks one of a Service's pods; the forward ends
+    target
+        Name of a Service, or ``pod/name``. kubectl picks one of a Service's pods; the forward ends
         with that pod.
     port
-        Port of the Service.
+        Port of the Service or pod.
 
     Raises
     ------
     Unavailable
-        When no pod of the Service can be reached now.
+        When no pod can be reached now.
     """
 
-    def __init__(self, kubectl: Kubectl, service: str, port: int) -> None:
-        target = service if "/" in service else f"service/{service}"
-        self._process = kubectl.start("port-forward", "--address=127.0.0.1", target, f":{port}")
+    def __init__(self, kubectl: Kubectl, target: str, port: int) -> None:
+        resource = target if "/" in target else f"service/{target}"
+        self._process = kubectl.start("port-forward", "--address=127.0.0.1", resource, f":{port}")
         self._end = weakref.finalize(self, _stop, self._process)
         # kubectl blocks when nobody takes what it prints, and without end when it hangs.
         impatience = threading.Timer(_START_S, self._process.kill)
@@ -57,7 +57,7 @@ class PortForward:
             self._process.kill()
             words = self._process.communicate()[1]
             self._end()
-            raise _no_forward(words, kubectl, service)
+            raise _no_forward(words, kubectl, resource)
         self.port = int(found[1])
         """The local port."""
         for stream in (self._process.stdout, self._process.stderr):
@@ -84,11 +84,11 @@ class PortForward:
         self.close()
 
 
-def _no_forward(words: str, kubectl: Kubectl, service: str) -> Exception:
+def _no_forward(words: str, kubectl: Kubectl, resource: str) -> Exception:
     failure = kubectl_module.failure(words)
     if isinstance(failure, Unavailable) or failure.retry_after is not None:
         return failure
-    where = f"Service {kubectl.namespace}/{service}"
+    where = f"{resource} in namespace {kubectl.namespace}"
     if "not running" in words or "no pods" in words.lower() or "timed out" in words:
         return Unavailable(
             f"{where} has no running pod: {failure.message}",

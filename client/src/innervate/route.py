@@ -48,7 +48,7 @@ class Route(Protocol):
     """A way to a store. Every method may block and may be called from any thread."""
 
     store: str
-    """Name of the store, for spans and messages."""
+    """What the store is called in spans and messages."""
 
     def address(self) -> Address:
         """Where the store answers now; makes the way if there is none."""
@@ -90,7 +90,7 @@ class Direct:
         server_name: str | None = None,
     ) -> None:
         host, port = parse_endpoint(endpoint)
-        self.store = host.split(".")[0]
+        self.store = host
         self._target = f"dns:///{host}:{port}"
         self._server_name = server_name or host
         self._ca = ca
@@ -132,7 +132,8 @@ class Forwarded:
 
     def __init__(self, kubectl: Kubectl, store: str, service_account: str) -> None:
         self._kubectl = replace(kubectl, namespace=kubectl.current_namespace())
-        self.store = store
+        self._name = store
+        self.store = f"{self._kubectl.namespace}/{store}"
         self._service_account = service_account
         self._forward: PortForward | None = None
         self._address: Address | None = None
@@ -196,12 +197,12 @@ class Forwarded:
         self._forward = self._address = None
 
     def _endpoint(self) -> str:
-        path = f"/apis/innervate.dev/v1alpha1/namespaces/{self._kubectl.namespace}/memorystores/{self.store}"
+        path = f"/apis/innervate.dev/v1alpha1/namespaces/{self._kubectl.namespace}/memorystores/{self._name}"
         try:
             resource = self._kubectl.read(path)
         except NotFound as error:
             raise NotFound(
-                f"MemoryStore {self._kubectl.namespace}/{self.store}: {error.message}",
+                f"MemoryStore {self.store}: {error.message}",
                 fix=error.fix or "see which there are: innervate get memorystore -A",
             ) from None
         status = resource.get("status") or {}
@@ -211,13 +212,13 @@ class Forwarded:
             )
             why = ready.get("message") or "it has no endpoint yet"
             raise Unavailable(
-                f"MemoryStore {self._kubectl.namespace}/{self.store} is not ready: {why}",
-                fix=f"watch it: innervate get memorystore {self.store} -n {self._kubectl.namespace}",
+                f"MemoryStore {self.store} is not ready: {why}",
+                fix=f"watch it: innervate get memorystore {self._name} -n {self._kubectl.namespace}",
             )
         return str(status["endpoint"])
 
     def _authorities(self) -> bytes:
-        name = Names.of(self.store).trust
+        name = Names.of(self._name).trust
         path = f"/api/v1/namespaces/{self._kubectl.namespace}/configmaps/{name}"
         return str(self._kubectl.read(path)["data"]["ca.crt"]).encode()
 

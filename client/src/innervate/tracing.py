@@ -69,12 +69,13 @@ def client_span(call: Call[Any], store: str) -> Iterator[Span]:
     call
         What is called.
     store
-        Name of the store.
+        What the store is called.
     """
     attributes: dict[str, str | int] = {
         "rpc.system.name": "grpc",
         "rpc.method": f"{SERVICE}/{call.method}",
-        "gen_ai.memory.store.name": store,
+        "gen_ai.provider.name": "innervate",
+        "gen_ai.memory.store.id": store,
         **call.attributes,
     }
     if call.operation:
