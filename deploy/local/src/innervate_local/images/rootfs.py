@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SUITE = "bookworm"
 """The Debian release; its Python is `PYTHON`."""
 PYTHON = (3, 11)
-BASE = ("python3", "ca-certificates")
-"""The packages of the image that all others start from."""
+BASE = ("python3", "ca-certificates", "libstdc++6")
+"""The packages of the image that all others start from; wheels bring every library but the C++ one."""
 
 _HOST_SOURCES = Path("/etc/apt/sources.list.d/debian.sources")
 _COMPILE = (
