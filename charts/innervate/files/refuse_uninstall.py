@@ -11,6 +11,7 @@ import json
 import os
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.request
 from http import HTTPStatus
@@ -24,6 +25,7 @@ ACCOUNT = Path(os.environ.get("ACCOUNT", "/var/run/secrets/kubernetes.io/service
 FINALIZER = "innervate.dev/cleanup"
 GROUP = "/apis/innervate.dev/v1alpha1"
 NAMED = 20
+PATIENCE_S = 15.0
 
 
 def read(path: str) -> dict[str, Any]:
@@ -35,14 +37,22 @@ def read(path: str) -> dict[str, Any]:
         f"https://{host}:{port}{path}", headers={"Authorization": f"Bearer {token}"}
     )
     context = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
-    try:
-        with urllib.request.urlopen(request, timeout=20, context=context) as response:  # noqa: S310 - https, above
-            found: dict[str, Any] = json.load(response)
-            return found
-    except urllib.error.HTTPError as error:
-        if error.code == HTTPStatus.NOT_FOUND:
-            return {}
-        raise
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20, context=context) as response:  # noqa: S310 - https, above
+                found: dict[str, Any] = json.load(response)
+                return found
+        except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return {}
+            # A busy API server, or one that has just learnt of a kind, says so and means later.
+            passes = (
+                error.code == HTTPStatus.TOO_MANY_REQUESTS or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+            )
+            if not passes or time.monotonic() > deadline:
+                sys.exit(f"Innervate is not uninstalled: {path} cannot be read: {error.code} {error.reason}")
+        time.sleep(0.5)
 
 
 def collections(namespaces: list[str]) -> Iterator[tuple[str, str]]:
