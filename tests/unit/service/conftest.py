@@ -210,6 +210,7 @@ async def start(issuer: TokenIssuer, authority: LocalAuthority) -> AsyncIterator
         await server.start()
         return Running(server, certificates, issuer, authority)
 
+    begin.servers = started
     yield begin
     for server in started:
         await server.drain()

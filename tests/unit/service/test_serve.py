@@ -247,6 +247,31 @@ async def test_hooks_run_around_the_calls(start):
     assert seen == ["start", "drain"]
 
 
+async def test_what_was_begun_is_closed_even_where_the_start_fails(start):
+    seen = []
+
+    async def on_start():
+        raise OSError("no luck")
+
+    async def on_drain():
+        seen.append("drain")
+
+    with pytest.raises(OSError, match="no luck"):
+        await start(WhoAmI(), on_start=on_start, on_drain=on_drain)
+    await start.servers[-1].drain()
+    assert seen == ["drain"]
+
+
+async def test_a_bug_in_the_readiness_makes_it_unready_and_no_more(start):
+    def ready():
+        raise ZeroDivisionError
+
+    running = await start(WhoAmI(), ready=ready)
+    status, text = await http(running.server.ports.health, "/readyz")
+    assert (status, text) == (503, "readiness cannot be told: ZeroDivisionError\n")
+    assert (await http(running.server.ports.health, "/livez"))[0] == 200
+
+
 async def test_a_message_over_the_limit_is_refused(start):
     running = await start(WhoAmI(), max_message_bytes=1024)
     async with running.channel() as channel:

@@ -114,6 +114,7 @@ class Server:
             deadline=config.deadline,
         )
         self._state: str | None = "starting"
+        self._hooked = False
         self._tasks: list[asyncio.Task[None]] = []
         self._http: list[HttpServer] = []
         self._health = health.aio.HealthServicer()
@@ -135,7 +136,7 @@ class Server:
 
     def problem(self) -> str | None:
         """Why the service is not ready, None when it is."""
-        return self._state or self._certificates.problem() or self._ready()
+        return self._state or self._certificates.problem() or self._asked()
 
     async def start(self) -> None:
         """Start probes, certificate renewal and the gRPC server, in this order."""
@@ -150,6 +151,8 @@ class Server:
         self._state = "waiting for the first certificate"
         credentials = await server_credentials(self._certificates)
         self._state = "starting"
+        # From here on there may be something to close, even where the start itself fails.
+        self._hooked = True
         if self._on_start is not None:
             await self._on_start()
         self._grpc = self._build()
@@ -172,13 +175,21 @@ class Server:
             await self._publish_health()
             await asyncio.sleep(self._config.drain.delay_seconds)
             await self._grpc.stop(self._config.drain.grace_seconds)
-        if self._on_drain is not None and self._grpc is not None:
+        if self._on_drain is not None and self._hooked:
+            self._hooked = False
             await self._on_drain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for server in self._http:
             await server.stop()
+
+    def _asked(self) -> str | None:
+        try:
+            return self._ready()
+        except Exception as error:  # noqa: BLE001  a bug there must not end the probes
+            _log.exception("readiness cannot be told", error)
+            return f"readiness cannot be told: {type(error).__name__}"
 
     async def _start_http(self, address: str | None, routes: dict[str, Callable[[], Response]]) -> int | None:
         if address is None:

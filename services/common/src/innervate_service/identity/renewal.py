@@ -74,7 +74,7 @@ class CertificateRenewal:
         while True:
             try:
                 certificate = await self._issue()
-            except (OSError, ValueError, grpc.aio.AioRpcError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, the next try may go well
                 failures += 1
                 delay = retry_seconds(failures, jitter=self._random.random())
                 metrics.CERTIFICATE_ISSUES.labels("failed").inc()
@@ -131,4 +131,4 @@ async def _sleep_until(moment: datetime) -> None:
 def _describe(error: Exception) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
-    return str(error)
+    return str(error) or type(error).__name__
