@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from innervate_local import binaries, cgroups, containerd, kubelet, network, process
 from innervate_local.errors import LocalError
+from innervate_local.images import roots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,10 +145,12 @@ class Node:
                 name=self.pod_network, subnet=self.pod_cidr, leases=self.run_directory / "addresses"
             )
         )
+        root = self.directory / "containerd"
+        roots.seed(root)
         settings = self.directory / "containerd.toml"
         settings.write_text(
             containerd.configuration(
-                root=self.directory / "containerd",
+                root=root,
                 state=self._containerd_state,
                 socket=self.containerd_socket,
                 networks=networks,

@@ -14,6 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from innervate_local import binaries, images, packages
+from innervate_local.images import loading
 from innervate_local.progress import step
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def install(cluster: Cluster) -> None:
     """
     packages.ensure("prometheus")
     values = _values(cluster)
-    images.load(images.build(()), cluster.nodes)
+    # The base alone: what else the nodes need is for those who use them to load.
+    loading.load(images.build(()), cluster.nodes)
     with step("starting DNS, storage, network policies, trace store and Prometheus"):
         _start_processes(cluster)
         cluster.kubectl("apply", "--server-side", "--filename=-", stdin=manifests(values))

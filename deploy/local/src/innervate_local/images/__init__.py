@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from innervate_local.errors import LocalError
-from innervate_local.images import archive, containerfile, layer, rootfs, site, store
-from innervate_local.images.loading import load
+from innervate_local.images import archive, containerfile, layer, loading, rootfs, roots, site, store
 from innervate_local.progress import step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import BinaryIO
 
     from innervate_local.images.archive import Image
-
-__all__ = ["BASE", "SERVICES", "VERSION", "build", "load", "workspace"]
+    from innervate_local.node import Node
 
 VERSION = "0.1.0"
 """The tag of every image: the version of the release."""
@@ -90,6 +88,25 @@ def build(names: Iterable[str] = tuple(SERVICES)) -> list[Image]:
         built += [_service(root, name, base) for name in names]
         store.prune()
     return built
+
+
+def load(images: Sequence[Image], nodes: Sequence[Node]) -> None:
+    """Give nodes the images they lack, and keep them for nodes that start later.
+
+    Parameters
+    ----------
+    images
+        What `build` gave.
+    nodes
+        Nodes whose containerd runs.
+
+    Raises
+    ------
+    LocalError
+        When one refuses them.
+    """
+    loading.load(images, nodes)
+    roots.keep(images)
 
 
 def _service(root: Path, name: str, base: store.Blob) -> Image:
