@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from innervate_kinds.api.names import label_value
-from innervate_kinds.memory_store.names import REDIS, Names
+from innervate_kinds.memory_store.names import PASSWORD_KEY, REDIS, Names
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -90,7 +90,10 @@ def _mend_secret(store: MemoryStore) -> str:
     external = store.spec.storage.external
     if external is None:
         name = Names.of(store.metadata.name).redis
-        return f"the operator makes it where none is in the way: `kubectl delete {where} secret {name}`"
+        return (
+            f"Redis takes any password that stands there: `kubectl create secret generic {where} {name} "
+            f'--from-literal={PASSWORD_KEY}="$(openssl rand -hex 24)"`'
+        )
     reference = external.url_from.secret_key_ref
     return (
         "it is named in spec.storage.external.urlFrom: `kubectl create secret generic "
