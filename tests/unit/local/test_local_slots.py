@@ -8,7 +8,7 @@ from itertools import combinations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from innervate_local import slots
+from innervate_local import network, slots
 from innervate_local.errors import LocalError
 from innervate_local.slots import COUNT, Slot
 
@@ -60,6 +60,22 @@ def test_a_full_machine_says_so() -> None:
 def test_there_are_no_other_slots(number: int) -> None:
     with pytest.raises(ValueError, match="a slot is between"):
         Slot(number)
+
+
+@pytest.mark.parametrize(
+    ("route", "in_the_way"),
+    [
+        ({"dst": "default", "gateway": "192.0.2.1"}, False),
+        ({"dst": "10.0.0.0/8", "gateway": "192.0.2.1"}, False),
+        ({"dst": "192.0.2.0/24", "dev": "eth0"}, False),
+        ({"dst": "172.31.0.0/16", "dev": "docker0"}, False),
+        ({"dst": "172.30.0.0/16", "dev": "docker0"}, True),
+        ({"dst": "172.30.3.0/24", "dev": "innervate3"}, True),
+        ({"dst": "10.247.9.9", "gateway": "192.0.2.1"}, True),
+    ],
+)
+def test_only_routes_to_a_slots_own_addresses_are_in_its_way(route: dict[str, str], in_the_way: bool) -> None:
+    assert network.conflict(Slot(3), [route]) == in_the_way
 
 
 @pytest.mark.parametrize("name", ["innervate", "innervate-test", "a", "a1", "x" * 32])

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from innervate_local import binaries, places, preflight, state
-from innervate_local.cluster import DEFAULT_NAME, Cluster
+from innervate_local import binaries, places, preflight
+from innervate_local.cluster import DEFAULT_NAME
 from innervate_local.errors import LocalError
 from innervate_local.progress import say
 
@@ -90,8 +90,8 @@ def _down(options: argparse.Namespace) -> None:
     if not options.all:
         _place(options).down()
         return
-    for name in state.names():
-        Cluster(name).down()
+    for place in places.known():
+        place.down()
 
 
 def _status(options: argparse.Namespace) -> None:

@@ -137,6 +137,8 @@ class Cluster:
             if self.is_up():
                 say(f"cluster {self.name} is up")
                 return
+            if ended := [name for name, runs in self._running().items() if not runs]:
+                say(f"cluster {self.name} starts anew: {', '.join(ended)} ended")
             preflight.require()
             packages.ensure(*packages.NODE)
             for binary in ("etcd", "kubernetes", "pause"):
@@ -166,8 +168,7 @@ class Cluster:
         return bool(
             known
             and known.ready
-            and known.processes
-            and all(map(process.is_running, known.processes.values()))
+            and all(self._running().values())
             and kubectl.attempt(self.kubeconfig, "get", "--raw", "/readyz").returncode == 0
         )
 
@@ -219,13 +220,9 @@ class Cluster:
         LocalError
             When there is no such cluster.
         """
-        slot, known = self.slot, state.read(self.name)
-        running = {
-            component: "running" if process.is_running(identity) else "ended"
-            for component, identity in (known.processes if known else {}).items()
-        }
-        lines = [f"cluster {self.name}, slot {slot.number}, {self.directory}"]
-        lines += [f"  {component:<26} {how}" for component, how in running.items()]
+        lines = [f"cluster {self.name}, slot {self.slot.number}, {self.directory}"]
+        for component, runs in self._running().items():
+            lines.append(f"  {component:<26} {'running' if runs else 'ended'}")
         link = "joined" if self.edge.is_linked() else "cut"
         lines.append(f"  {'link of the edge node':<26} {link}")
         asked = kubectl.attempt(self.kubeconfig, "get", "nodes", "--output=wide")
@@ -294,6 +291,12 @@ class Cluster:
             mounts.remove_below(directory)
             if directory.exists():
                 shutil.rmtree(directory)
+
+    def _running(self) -> dict[str, bool]:
+        """Tell of each component that was started whether it runs."""
+        known = state.read(self.name)
+        processes = known.processes if known else {}
+        return {component: process.is_running(identity) for component, identity in processes.items()}
 
     @property
     def _group(self) -> str:

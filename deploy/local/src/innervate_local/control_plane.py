@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import http
 import http.client
+import random
 import secrets
 import socket
 import ssl
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from innervate_local import binaries, certificates, process
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 """Issuer of ServiceAccount tokens, and the API server's default audience."""
 _READY_S = 60.0
+_PORTS = range(20000, 30000)
+"""Where free ports are looked for: below those that the kernel gives to connections."""
+_random = random.SystemRandom()
 _LOOPBACK = "127.0.0.1"
 
 
@@ -43,11 +47,17 @@ class Ports(NamedTuple):
     @classmethod
     def free(cls) -> Ports:
         """Choose ports that nobody listens on."""
+        # Not by asking for any port: the kernel then gives one that an outgoing
+        # connection of another program may take before we listen.
+        candidates = iter(_random.sample(_PORTS, len(_PORTS)))
         with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in cls._fields]
-            for each in sockets:
-                each.bind((_LOOPBACK, 0))
-            return cls(*(each.getsockname()[1] for each in sockets))
+            found: list[int] = []
+            while len(found) < len(cls._fields):
+                port, probe = next(candidates), stack.enter_context(socket.socket())
+                with suppress(OSError):
+                    probe.bind((_LOOPBACK, port))
+                    found.append(port)
+            return cls(*found)
 
 
 class ControlPlane:

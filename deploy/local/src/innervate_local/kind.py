@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from innervate_local import binaries, kubectl, process, slots, state
+from innervate_local import binaries, kubectl, paths, process, slots, state
 from innervate_local.progress import say, step
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _ANSWER_S = 10
+_KUBECONFIG = "kind.kubeconfig"
 _POOL_LABEL = "innervate.dev/pool"
 
 
@@ -50,6 +51,11 @@ def configuration() -> str:
     )
 
 
+def names() -> list[str]:
+    """List the clusters that were made here by kind."""
+    return sorted(file.parent.name for file in paths.state().glob(f"clusters/*/{_KUBECONFIG}"))
+
+
 class KindCluster:
     """A cluster of containers.
 
@@ -65,7 +71,7 @@ class KindCluster:
     @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig; the user's own file is not touched."""
-        return state.directory(self.name) / "kind.kubeconfig"
+        return state.directory(self.name) / _KUBECONFIG
 
     def up(self) -> None:
         """Create the cluster, unless kind knows it already.

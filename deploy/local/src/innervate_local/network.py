@@ -8,9 +8,10 @@ Namespaces have no default route: pods reach the cluster and nothing else.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from innervate_local import process
 
@@ -123,8 +124,30 @@ def remove(slot: Slot, *, nodes: int) -> None:
 def is_in_use(slot: Slot) -> bool:
     """Tell whether something on this machine already uses a slot's addresses or links."""
     links = {each["ifname"] for each in json.loads(_ip("-json", "link", "show"))}
-    routes = {each["dst"] for each in json.loads(_ip("-json", "route", "show"))}
-    return slot.bridge in links or not routes.isdisjoint((slot.node_cidr, slot.service_cidr, slot.pod_cidr))
+    return slot.bridge in links or conflict(slot, json.loads(_ip("-json", "route", "show")))
+
+
+def conflict(slot: Slot, routes: list[dict[str, Any]]) -> bool:
+    """Tell whether routes lead to addresses of a slot.
+
+    Parameters
+    ----------
+    slot
+        The slot.
+    routes
+        What ``ip -json route show`` lists. A wide one through a gateway, a
+        company's 10.0.0.0/8, is in nobody's way: ours are narrower. One to a
+        link, a network of some containers, is.
+    """
+    ours = [ipaddress.ip_network(each) for each in (slot.node_cidr, slot.pod_cidr, slot.service_cidr)]
+    for route in routes:
+        if route["dst"] == "default":
+            continue
+        network = ipaddress.ip_network(route["dst"])
+        for each in ours:
+            if network.overlaps(each) and (network.prefixlen >= each.prefixlen or "gateway" not in route):
+                return True
+    return False
 
 
 def _ip(*arguments: str) -> str:

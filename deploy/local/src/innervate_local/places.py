@@ -54,6 +54,12 @@ class Choice(NamedTuple):
     reason: str
 
 
+def known() -> list[Place]:
+    """List the clusters that were made here, on this machine itself or by kind."""
+    made: list[Place] = [Cluster(name) for name in state.names()]
+    return made + [KindCluster(name) for name in kind.names()]
+
+
 def choose(name: str, *, context: str | None = None) -> Choice:
     """Find where to run.
 

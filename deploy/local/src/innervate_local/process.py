@@ -94,7 +94,7 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            env={**_environment(), **(environment or {})},
             start_new_session=True,
         )
 
@@ -119,7 +119,12 @@ def run(command: Sequence[str], *, stdin: str | None = None) -> str:
     LocalError
         When it fails; the message holds what it said.
     """
-    finished = subprocess.run(command, input=stdin or "", capture_output=True, text=True, check=False)
+    try:
+        finished = subprocess.run(
+            command, input=stdin or "", capture_output=True, env=_environment(), text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise LocalError(f"{command[0]} is not installed") from error
     if finished.returncode != 0:
         said = finished.stderr.strip() or finished.stdout.strip()
         raise LocalError(f"{' '.join(command)} ended with {finished.returncode}: {said}")
@@ -152,6 +157,12 @@ def stop(identities: Iterable[Identity], *, grace_s: float = 10.0) -> None:
                 with contextlib.suppress(ProcessLookupError):
                     signal.pidfd_send_signal(handle, number)
             handles = _still_running(handles, patience_s)
+
+
+def _environment() -> dict[str, str]:
+    """Give this process's environment, with administrators' programs on PATH too."""
+    search = [os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"]
+    return {**os.environ, "PATH": os.pathsep.join(search)}
 
 
 def _still_running(handles: Iterable[int], patience_s: float) -> list[int]:
