@@ -12,7 +12,7 @@ from innervate_kinds.api.names import DESIRED_HASH
 from innervate.planning import FILLED_IN, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from innervate_kinds.api.plan import Child
 
@@ -27,7 +27,13 @@ _ANNOTATIONS_OF_OTHERS = (
     "volume.kubernetes.io/",
     DESIRED_HASH,
 )
-_FIELD_MANAGER = "innervate"
+_READ = ("--output=json", "--filename=-")
+_DRY_RUN = (
+    *("apply", "--server-side", "--force-conflicts", "--field-manager=innervate", "--dry-run=server"),
+    *_READ,
+)
+_Key = tuple[str, str, str]
+_Objects = dict[_Key, dict[str, Any]]
 
 
 class Verdict(StrEnum):
@@ -70,28 +76,52 @@ class Difference:
 def of(children: Sequence[Child], kubectl: Kubectl) -> list[Difference]:
     """Difference of each child, in order.
 
-    Every child is applied with ``--dry-run=server``: defaults, merge rules and admission are the
-    cluster's own.
+    All are applied with ``--dry-run=server``: defaults, merge rules and admission are the cluster's own.
     """
-    return [_one(child, kubectl) for child in children]
-
-
-def _one(child: Child, kubectl: Kubectl) -> Difference:
-    metadata = child.manifest["metadata"]
-    path = child.kind.path(metadata.get("namespace"), metadata["name"])
-    live = kubectl.attempt("get", "--raw", path)
-    before = json.loads(live.stdout) if live.returncode == 0 else None
-    dry = kubectl.attempt(
-        *("apply", "--server-side", "--force-conflicts", f"--field-manager={_FIELD_MANAGER}"),
-        *("--dry-run=server", "--output=json", "--filename=-"),
-        stdin=json.dumps(printable(child.manifest)),
-    )
+    wanted = [printable(child.manifest) for child in children]
+    if not wanted:
+        return []
+    before = _objects(kubectl.run("get", "--ignore-not-found", *_READ, stdin=_list(wanted)))
+    dry = kubectl.attempt(*_DRY_RUN, stdin=_list(wanted))
+    refused: dict[_Key, str] = {}
     if dry.returncode:
-        return Difference(Verdict.REFUSED, message=dry.stderr.strip().removeprefix("Error from server "))
-    if before is None:
+        # kubectl does not say which of many was refused.
+        after: _Objects = {}
+        for manifest in wanted:
+            one = kubectl.attempt(*_DRY_RUN, stdin=json.dumps(manifest))
+            after |= _objects(one.stdout)
+            if one.returncode:
+                refused[_key(manifest)] = one.stderr.strip().removeprefix("Error from server ")
+    else:
+        after = _objects(dry.stdout)
+    return [_difference(key, before, after, refused) for key in map(_key, wanted)]
+
+
+def _difference(key: _Key, before: _Objects, after: _Objects, refused: Mapping[_Key, str]) -> Difference:
+    if key in refused:
+        return Difference(Verdict.REFUSED, message=refused[key])
+    if key not in before:
         return Difference(Verdict.CREATE)
-    changes = tuple(compare(_ours(before), _ours(json.loads(dry.stdout))))
+    changes = tuple(compare(_ours(before[key]), _ours(after[key])))
     return Difference(Verdict.CHANGE if changes else Verdict.KEEP, changes)
+
+
+def _list(manifests: Sequence[Any]) -> str:
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+
+
+def _objects(printed: str) -> _Objects:
+    """Objects in what kubectl printed: nothing, one object, or a List."""
+    if not printed.strip():
+        return {}
+    found = json.loads(printed)
+    items = found["items"] if found["kind"] == "List" else [found]
+    return {_key(item): item for item in items}
+
+
+def _key(manifest: Mapping[str, Any]) -> _Key:
+    metadata = manifest["metadata"]
+    return manifest["kind"], metadata.get("namespace", ""), metadata["name"]
 
 
 def _ours(manifest: dict[str, Any]) -> dict[str, Any]:

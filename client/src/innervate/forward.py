@@ -9,14 +9,16 @@ import weakref
 from typing import TYPE_CHECKING, Self
 
 from innervate import kubectl as kubectl_module
-from innervate.errors import Unavailable
+from innervate.errors import PermissionDenied, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from innervate.errors import InnervateError
     from innervate.kubectl import Kubectl
 
 _FORWARDING = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ")
+_POD_S = 3
 _START_S = 20.0
 _STOP_S = 2.0
 _RETRY_AFTER_S = 0.5
@@ -43,7 +45,8 @@ class PortForward:
 
     def __init__(self, kubectl: Kubectl, target: str, port: int) -> None:
         resource = target if "/" in target else f"service/{target}"
-        self._process = kubectl.start("port-forward", "--address=127.0.0.1", resource, f":{port}")
+        patience = f"--pod-running-timeout={_POD_S}s"
+        self._process = kubectl.start("port-forward", "--address=127.0.0.1", patience, resource, f":{port}")
         self._end = weakref.finalize(self, _stop, self._process)
         # kubectl blocks when nobody takes what it prints, and without end when it hangs.
         impatience = threading.Timer(_START_S, self._process.kill)
@@ -84,18 +87,18 @@ class PortForward:
         self.close()
 
 
-def _no_forward(words: str, kubectl: Kubectl, resource: str) -> Exception:
+def _no_forward(words: str, kubectl: Kubectl, resource: str) -> InnervateError:
     failure = kubectl_module.failure(words)
-    if isinstance(failure, Unavailable) or failure.retry_after is not None:
+    kind, _, name = resource.partition("/")
+    named = f'{kind}s "{name}" not found'
+    if isinstance(failure, PermissionDenied | Unauthenticated) or named in words:
         return failure
-    where = f"{resource} in namespace {kubectl.namespace}"
-    if "not running" in words or "no pods" in words.lower() or "timed out" in words:
-        return Unavailable(
-            f"{where} has no running pod: {failure.message}",
-            fix=f"see why: kubectl -n {kubectl.namespace} get pods",
-            retry_after=_RETRY_AFTER_S,
-        )
-    return failure
+    # Everything else passes: pods come and go, kubelets are out of reach for a while.
+    return Unavailable(
+        f"{resource} in namespace {kubectl.namespace} has no pod that can be reached: {failure.message}",
+        fix=f"see why: kubectl -n {kubectl.namespace} get pods",
+        retry_after=_RETRY_AFTER_S,
+    )
 
 
 def _drain(stream: object) -> None:

@@ -31,17 +31,32 @@ _REASONS: dict[str, type[InnervateError]] = {
     "Forbidden": PermissionDenied,
     "Unauthorized": Unauthenticated,
     "ServiceUnavailable": Unavailable,
+    "Timeout": Unavailable,
+    "TooManyRequests": Unavailable,
+    "InternalError": Unavailable,
 }
-_UNREACHABLE = (
-    "unable to connect to the server",
-    "the connection to the server",
-    "connection refused",
-    "i/o timeout",
-    "no such host",
-    "context deadline exceeded",
-    "eof",
+_CONTEXTS = "see what there is, and whether it is right: kubectl config get-contexts"
+_SIGNS: tuple[tuple[re.Pattern[str], type[InnervateError], str], ...] = (
+    (
+        re.compile(
+            r"current-context must exist|context was not found|context .* does not exist|no configuration"
+        ),
+        ClusterRefused,
+        _CONTEXTS,
+    ),
+    (
+        re.compile(
+            r"unable to connect to the server|the connection to the server|connection refused|i/o timeout"
+            r"|no such host|deadline exceeded|\beof\b"
+        ),
+        Unavailable,
+        _CONTEXTS,
+    ),
+    (re.compile(r"you must be logged in"), Unauthenticated, "log in to the cluster again"),
+    (re.compile(r" is forbidden: "), PermissionDenied, ""),
+    (re.compile(r" not found$"), NotFound, ""),
 )
-_UNCONFIGURED = ("current-context must exist", "context was not found", "does not exist", "no configuration")
+"""What kubectl says where it quotes no server: the error it is, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +161,13 @@ def failure(words: str) -> InnervateError:
                 fix="install Innervate's custom resources first: innervate install",
             )
         return _REASONS.get(reason, ClusterRefused)(message)
-    lowered = text.lower()
-    if any(sign in lowered for sign in _UNCONFIGURED):
-        return ClusterRefused(_last_line(text), fix="see what there is: kubectl config get-contexts")
-    if any(sign in lowered for sign in _UNREACHABLE):
-        return Unavailable(
-            f"the cluster does not answer: {_last_line(text)}",
-            fix="see whether the context is right: kubectl config get-contexts",
-        )
-    if "you must be logged in" in lowered:
-        return Unauthenticated(_last_line(text), fix="log in to the cluster again")
-    return ClusterRefused(text)
+    last = text.splitlines()[-1].strip()
+    for sign, kind, fix in _SIGNS:
+        if sign.search(text.lower()):
+            return kind(last.removeprefix("error: "), fix=fix)
+    return ClusterRefused(text.removeprefix("error: "))
 
 
 @cache
 def _context_namespace(kubectl: Kubectl) -> str:
     return kubectl.run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"
-
-
-def _last_line(text: str) -> str:
-    return text.splitlines()[-1].strip()

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from innervate.errors import InvalidArgument, NotFound, Unauthenticated, Unavail
 from innervate.forward import PortForward
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from innervate.kubectl import Kubectl
 
@@ -148,12 +149,8 @@ class Forwarded:
         with self._forward_lock:
             if self._address is None or self._forward is None or not self._forward.alive:
                 self._close_forward()
-                try:
+                with self._patience():
                     self._open()
-                except Unavailable as error:
-                    if self._was_open and error.retry_after is None:
-                        error.retry_after = _RETRY_AFTER_S
-                    raise
                 self._was_open = True
             if self._address is None:
                 raise Unavailable("the way to the store was closed")
@@ -163,7 +160,8 @@ class Forwarded:
         """Token of the account, requested anew when most of its life is over."""
         with self._token_lock:
             if time.time() >= self._token_until:
-                self._request_token()
+                with self._patience():
+                    self._request_token()
             return self._token
 
     def renew_token(self) -> None:
@@ -190,6 +188,16 @@ class Forwarded:
             pool.submit(self.token)
             self._forward = PortForward(self._kubectl, host.split(".")[0], port)
             self._address = Address(f"ipv4:127.0.0.1:{self._forward.port}", host, ca.result())
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Make failures of a cluster that worked before worth trying again; a first one is told at once."""
+        try:
+            yield
+        except Unavailable as error:
+            if self._was_open and error.retry_after is None:
+                error.retry_after = _RETRY_AFTER_S
+            raise
 
     def _close_forward(self) -> None:
         if self._forward is not None:
