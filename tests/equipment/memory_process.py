@@ -112,7 +112,7 @@ class RunningMemory:
     cluster: Cluster
 
     @asynccontextmanager
-    async def stub(self) -> AsyncIterator[memory_pb2_grpc.MemoryServiceAsyncStub]:
+    async def stub(self) -> AsyncIterator["memory_pb2_grpc.MemoryServiceAsyncStub"]:
         credentials = grpc.ssl_channel_credentials(root_certificates=self.cluster.authority.pem)
         async with grpc.aio.secure_channel(f"localhost:{self.server.ports.grpc}", credentials) as channel:
             yield memory_pb2_grpc.MemoryServiceStub(channel)

@@ -2,11 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from innervate_service.authorization import AccessRule
 from innervate_service.config import ConfigModel, ServiceConfig
-from pydantic import Field
+from pydantic import Field, model_validator
 
 _Seconds = Annotated[int, Field(ge=1, le=100 * 365 * 86_400)]
 
@@ -30,9 +30,11 @@ class ObjectName(ConfigModel):
 
 
 class RedisConfig(ConfigModel):
-    """Where the store's Redis is."""
+    """Where the store's Redis is: by `host` and what follows, or by `url_file` alone."""
 
-    host: Annotated[str, Field(min_length=1, max_length=253)]
+    url_file: Path | None = None
+    """Holds ``rediss://user:password@host:port/0`` of a Redis that is not the store's own."""
+    host: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """DNS name; its certificate must hold it."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 6379
     """TCP port."""
@@ -40,6 +42,12 @@ class RedisConfig(ConfigModel):
     """TLS with the service's own certificate as the client's."""
     password_file: Path | None = Path("/etc/innervate/redis/password")
     """Holds the password; read again for every connection, so it can be rotated. Null for none."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.host is None) == (self.url_file is None):
+            raise ValueError("exactly one of host and urlFile must be given")
+        return self
 
 
 class ForgetConfig(ConfigModel):

@@ -200,18 +200,33 @@ class RedisConnection:
             while True:
                 try:
                     async with asyncio.timeout_at(deadline):
-                        return await attempt()
+                        reply = await attempt()
                 except exceptions.ResponseError as error:
                     raise _refused(error) from error
                 except exceptions.AuthenticationError as error:
                     raise _refused_password(error) from error
                 except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+                    _end_if_cancelled()
                     span.add_event("retry", {"error.type": type(error).__name__})
                     pause = delay * random.uniform(0.5, 1.0)  # noqa: S311  jitter is no secret
                     if loop.time() + pause >= deadline:
                         raise _unreachable(error, writes=writes) from error
+                else:
+                    _end_if_cancelled()
+                    return reply
                 await asyncio.sleep(pause)
                 delay = min(2 * delay, _LONGEST_DELAY)
+
+
+def _end_if_cancelled() -> None:
+    """End the running task if it is to end.
+
+    redis-py sends within `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes
+    at the moment the sending is done; a task would then run on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _refused(error: exceptions.ResponseError) -> ServiceError:

@@ -41,7 +41,8 @@ class Upkeep:
     clock
         The time now, in microseconds.
     durability
-        What Redis must be configured for.
+        What Redis must be configured for; None for a Redis that is not the store's own, and not ours to
+        configure.
     forget
         What to erase beyond expiry.
     period
@@ -54,7 +55,7 @@ class Upkeep:
         usage: Usage,
         *,
         clock: Callable[[], int],
-        durability: Durability,
+        durability: Durability | None,
         forget: ForgetConfig | None,
         period: float,
     ) -> None:
@@ -89,17 +90,16 @@ class Upkeep:
 
     async def check(self) -> None:
         """Compare Redis's configuration with what is declared. Redis being away changes nothing."""
+        if self._durability is None:
+            await self._ask("PING")
+            self._problem = None
+            return
         wanted = {
             "appendonly": "yes",
             "appendfsync": "always" if self._durability is Durability.ALWAYS else "everysec",
             "maxmemory-policy": "noeviction",
         }
-        try:
-            flat = await self._command("CONFIG", "GET", *wanted)
-        except ServiceError as error:
-            if self._problem is not None:
-                self._problem = str(error)
-            raise
+        flat = await self._ask("CONFIG", "GET", *wanted)
         found = dict(zip((n.decode() for n in flat[::2]), (v.decode() for v in flat[1::2]), strict=True))
         differences = [
             f"{name} is {found.get(name, 'unknown')!r} and must be {value!r}"
@@ -111,6 +111,15 @@ class Upkeep:
             if differences
             else None
         )
+
+    async def _ask(self, *arguments: Argument) -> Any:
+        """Run a command; until the first success its failure is the problem."""
+        try:
+            return await self._command(*arguments)
+        except ServiceError as error:
+            if self._problem is not None:
+                self._problem = str(error)
+            raise
 
     async def sweep(self) -> None:
         """Do one round now."""
@@ -194,6 +203,8 @@ class Upkeep:
 
     async def _rewrite_file(self) -> None:
         """Have Redis rewrite its append-only file after an erasure: until then the file holds the text."""
+        if self._durability is None:
+            return
         totals = store_key("totals")
         erased = await self._command("HGET", totals, "erased")
         if erased is None:
