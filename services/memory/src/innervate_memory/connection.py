@@ -17,6 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
 
+from innervate_memory.external import UrlConnection
+
 Argument = str | bytes | int | float
 
 _FIRST_DELAY: Final = 0.02
@@ -83,6 +85,8 @@ class RedisConnection:
     ----------
     host, port
         Where Redis listens.
+    url_file
+        Holds the URL of a Redis that is not the store's own, instead of all else.
     password_file
         Holds the password; None for none.
     identity_directory
@@ -92,34 +96,36 @@ class RedisConnection:
     def __init__(
         self,
         *,
-        host: str,
-        port: int,
+        host: str | None = None,
+        port: int = 6379,
+        url_file: Path | None = None,
         password_file: Path | None = None,
         identity_directory: Path | None = None,
     ) -> None:
-        self._attributes: dict[str, str | int] = {
-            "db.system.name": "redis",
-            "server.address": host,
-            "server.port": port,
-        }
+        self._attributes: dict[str, str | int] = {"db.system.name": "redis"}
         settings: dict[str, Any] = {
-            "host": host,
-            "port": port,
             "protocol": 2,
-            "credential_provider": None if password_file is None else PasswordFile(password_file),
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_timeout": _ANSWER_SECONDS,
             "retry": Retry(NoBackoff(), 0),  # retrying needs the call's deadline, which only we know
             "client_name": "innervate-memory",
         }
-        if identity_directory is not None:
-            settings["identity_directory"] = identity_directory
+        connection_class: type[Connection] = Connection
+        if url_file is not None:
+            connection_class = UrlConnection
+            settings["url_file"] = url_file
+        elif host is None:
+            raise ValueError("a host or a file with a URL is needed")
+        else:
+            self._attributes |= {"server.address": host, "server.port": port}
+            settings |= {"host": host, "port": port}
+            settings["credential_provider"] = None if password_file is None else PasswordFile(password_file)
+            if identity_directory is not None:
+                connection_class = _TlsConnection
+                settings["identity_directory"] = identity_directory
         self._client = Redis(
             connection_pool=BlockingConnectionPool(
-                max_connections=_CONNECTIONS,
-                timeout=None,
-                connection_class=Connection if identity_directory is None else _TlsConnection,
-                **settings,
+                max_connections=_CONNECTIONS, timeout=None, connection_class=connection_class, **settings
             )
         )
         # Replies stay as the protocol has them: nested lists, bytes and integers.
@@ -240,7 +246,7 @@ def _refused(error: exceptions.ResponseError) -> ServiceError:
     if text.startswith("MISCONF"):
         return Unavailable(
             "the store's Redis can't write to its disk, nothing was written; most often the disk is full: "
-            f"raise spec.storage.redis.size of the MemoryStore, or forget records ({text})",
+            f"raise spec.storage.redis.size of the MemoryStore ({text})",
             reason="REDIS_DISK",
         )
     return Unavailable(f"the store's Redis refused a command: {text}", reason="REDIS_REFUSED")

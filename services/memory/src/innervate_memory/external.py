@@ -76,4 +76,4 @@ class UrlConnection(SSLConnection):
         address = read_url(self._url_file)
         self.host, self.port, self.db = address.host, address.port, address.database
         self.credential_provider = UrlCredentials(self._url_file) if address.credentials else None
-        await super()._connect()
+        await super()._connect()  # type: ignore[no-untyped-call]  # redis-py's

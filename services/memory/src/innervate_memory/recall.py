@@ -22,6 +22,8 @@ T = TypeVar("T")
 _BUILD_SECONDS: Final = 30.0
 """How long one Redis command may take while an index is built; building outlives the call that began it."""
 _BUILD_TRIES: Final = 3
+_GRACE_SECONDS: Final = 0.05
+"""What waits for Redis ends at the deadline with a message of its own, which is the better one."""
 
 
 class _Space:
@@ -84,7 +86,7 @@ class Recall:
         self._running.add(task)
         task.add_done_callback(self._finished)
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline + _GRACE_SECONDS):
                 return await asyncio.shield(task)
         except TimeoutError as error:
             raise Unavailable(
@@ -123,7 +125,7 @@ class Recall:
         for _ in range(_BUILD_TRIES):
             if held.place is None:
                 async with self._builds:
-                    await self._build(space, held)
+                    await self._build(space, held, deadline=deadline)
             if held.place is None or await self._follow(space, held, deadline=deadline):
                 return
             held.place = None
@@ -144,11 +146,10 @@ class Recall:
             more = changes.more
         return True
 
-    async def _build(self, space: str, held: _Space) -> None:
+    async def _build(self, space: str, held: _Space, *, deadline: float) -> None:
         """Read all records. The place is taken first: what changes meanwhile is applied again after it."""
-        loop = asyncio.get_running_loop()
         index = SpaceIndex()
-        place = await self._store.end_of_log(space, deadline=loop.time() + _BUILD_SECONDS)
+        place = await self._store.end_of_log(space, deadline=deadline)
         if place is not None:
             async for batch in self._store.scan(space, seconds_each=_BUILD_SECONDS):
                 await self._in_thread(_add, index, batch)

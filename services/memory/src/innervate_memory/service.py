@@ -40,6 +40,7 @@ class MemoryService:
         self._connection = RedisConnection(
             host=config.redis.host,
             port=config.redis.port,
+            url_file=config.redis.url_file,
             password_file=config.redis.password_file,
             identity_directory=config.service.paths.identity_directory if config.redis.tls else None,
         )
@@ -61,7 +62,7 @@ class MemoryService:
             store,
             memory.usage,
             clock=microseconds,
-            durability=config.durability,
+            durability=config.durability if config.redis.url_file is None else None,
             forget=forget,
             period=config.sweep_seconds,
         )
