@@ -164,7 +164,8 @@ def failure(words: str) -> InnervateError:
     last = text.splitlines()[-1].strip()
     for sign, kind, fix in _SIGNS:
         if sign.search(text.lower()):
-            return kind(last.removeprefix("error: "), fix=fix)
+            lead = "the cluster does not answer: " if kind is Unavailable else ""
+            return kind(lead + last.removeprefix("error: "), fix=fix)
     return ClusterRefused(text.removeprefix("error: "))
 
 

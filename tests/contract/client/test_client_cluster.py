@@ -14,6 +14,7 @@ from innervate.kubectl import Kubectl
 from innervate.memory import MemoryClient
 from innervate.route import Forwarded
 from innervate_kinds.memory_store.model import MEMORY_STORE
+from redis_process import free_port
 
 from tests.contract.client.conftest import ready, store
 
@@ -93,14 +94,14 @@ def test_a_cluster_that_does_not_answer_is_told(
         "kind": "Config",
         "current-context": "gone",
         "contexts": [{"name": "gone", "context": {"cluster": "gone", "user": "gone"}}],
-        "clusters": [{"name": "gone", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "clusters": [{"name": "gone", "cluster": {"server": f"https://127.0.0.1:{free_port()}"}}],
         "users": [{"name": "gone", "user": {}}],
     }
     (tmp_path / "config").write_text(json.dumps(config))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     done = innervate("get")
     assert done.returncode == Exit.UNAVAILABLE
-    assert "127.0.0.1:1 was refused" in done.stderr
+    assert "the cluster does not answer" in done.stderr
     assert "kubectl config get-contexts" in done.stderr
 
 

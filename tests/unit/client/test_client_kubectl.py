@@ -41,7 +41,7 @@ from innervate.kubectl import Kubectl, failure
         (
             "E1121 memcache.go:265\nUnable to connect to the server: dial tcp: lookup x: no such host",
             Unavailable,
-            "Unable to connect to the server: dial tcp: lookup x: no such host",
+            "the cluster does not answer: Unable to connect to the server: dial tcp: lookup x: no such host",
         ),
         ("error: You must be logged in to the server (Unauthorized)", Unauthenticated, "You must"),
         ("", ClusterRefused, "kubectl failed without a word"),
