@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import contestant
 from contestant import Contestant, Operator
@@ -52,6 +52,8 @@ class Life(NamedTuple):
     """Writes of the operator after a restart, with every object looked at again six times."""
     takeovers: Sequence[float]
     """Seconds from the leader's death until the standby has made an object Ready."""
+    children: dict[str, Any]
+    """What the operator made of one object."""
 
 
 def main() -> int:
@@ -74,11 +76,15 @@ def main() -> int:
         lives = {}
         for each in pair:
             lives[each.name] = _life(each, directory / f"{each.name}-life", LIFE_OBJECTS)
-            print(f"{each.name}: {lives[each.name]}", file=sys.stderr, flush=True)
+            told = lives[each.name]._replace(children={})
+            print(f"{each.name}: {told}", file=sys.stderr, flush=True)
     finally:
         if not options.keep:
             shutil.rmtree(directory, ignore_errors=True)
     names = [each.name for each in pair]
+    ours, peers = (lives[name].children for name in names)
+    if ours != peers:
+        raise SystemExit(f"the two operators do not do the same:\n{ours}\n{peers}")
     publish("operator", _figures(names, rushes, lives, options.objects))
     return 0
 
@@ -109,6 +115,7 @@ def _life(who: Contestant, directory: Path, objects: int) -> Life:
             stage.settle()
             writes = stage.writes(mark)
             created_by_us = objects
+            children = stage.children("bundle-0")
             running.pop().stop()
 
             mark = stage.mark()
@@ -129,7 +136,11 @@ def _life(who: Contestant, directory: Path, objects: int) -> Life:
             for operator in running:
                 operator.stop()
     return Life(
-        writes[who.name] / objects, (writes.total() - created_by_us) / objects, float(idle), takeovers
+        writes[who.name] / objects,
+        (writes.total() - created_by_us) / objects,
+        float(idle),
+        takeovers,
+        children,
     )
 
 

@@ -20,6 +20,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 BUNDLES = "/apis/bench.innervate.dev/v1/namespaces/default/bundles"
+CHILDREN = [
+    f"{root}/namespaces/default/{plural}"
+    for root, plural in (
+        ("/api/v1", "serviceaccounts"),
+        ("/api/v1", "configmaps"),
+        ("/api/v1", "services"),
+        ("/apis/apps/v1", "deployments"),
+        ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    )
+]
 CREATORS = 4
 """Threads that create objects: enough to keep either operator's queue full."""
 AUDIT_POLICY = {
@@ -127,6 +137,18 @@ class Stage:
         for thread in threads:
             thread.join()
         return watcher.finished() - started
+
+    def children(self, name: str) -> dict[str, Any]:
+        """Read what an object's children ask for, without what differs from run to run."""
+        found = {}
+        for path in CHILDREN:
+            child = self.call("GET", f"{path}/{name}")
+            content = {key: value for key, value in child.items() if key not in {"metadata", "status"}}
+            for assigned in ("clusterIP", "clusterIPs"):
+                content.get("spec", {}).pop(assigned, None)
+            [owner] = child["metadata"]["ownerReferences"]
+            found[path] = content | {"owner": (owner["kind"], owner["name"], owner["controller"])}
+        return found
 
     def settle(self, quiet_s: float = 3.0) -> None:
         """Wait until nobody has written anything for a while."""
