@@ -60,9 +60,9 @@ class Waker:
                 if owner is not None:
                     self._wake(Reference(kind, owner[0] or None, owner[1]))
         kind = change.kind
-        for namespace, name in ((change.namespace, change.name), (change.namespace, ""), ("", "")):
-            # Sorted by nothing: the queue does not care, and copies guard against changes meanwhile.
-            for key in tuple(self._readers.get((kind.group, kind.kind, namespace, name), ())):
+        # A reader of the object, of its namespace, or of all; for cluster-scoped kinds the last two are one.
+        for namespace, name in {(change.namespace, change.name), (change.namespace, ""), ("", "")}:
+            for key in self._readers.get((kind.group, kind.kind, namespace, name), ()):
                 self._wake(key)
 
     def own_changed(self, change: Change) -> None:
