@@ -18,11 +18,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, settings
 from innervate_api.memory.v1 import memory_pb2_grpc
 from innervate_service.auth import AUDIENCE
 from innervate_service.config import DrainConfig, PathsConfig, ServiceConfig
 from innervate_service.serve import Server, Service
 from innervate_service.tls import Certificate, CertificateStore
+
+# A busy machine is no failure.
+settings.register_profile("service", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("service")
 
 MEMORY = "innervate_api.memory.v1.MemoryService"
 SERVER_ARGUMENTS = ("ready", "on_start", "on_drain", "authenticate")
