@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 import yaml
 from innervate import MemoryClient, setup_tracing
@@ -108,15 +107,13 @@ class Lab:
             service_account=account,
         )
 
-    def operator_writes(self) -> int:
-        """Sum of the writes that the operator's pods have sent so far, Leases and Events excluded."""
-        total = 0.0
-        for pod in self.pods(SYSTEM, OPERATOR):
-            with PortForward(self._kubectl(SYSTEM), f"pod/{pod['metadata']['name']}", 9464) as forward:
-                text = httpx.get(f"http://127.0.0.1:{forward.port}/metrics", timeout=10).text
-            lines = [line for line in text.splitlines() if line.startswith("innervate_api_writes_total{")]
-            total += sum(float(line.rpartition(" ")[2]) for line in lines)
-        return round(total)
+    def operator_writes(self, namespace: str | None = None) -> list[str]:
+        """What the operator wrote so far, by the API server's audit log: Leases and Events excluded."""
+        user = f"system:serviceaccount:{SYSTEM}:innervate-operator"
+        return [
+            f"{write['verb']} {write['requestURI']} {write['responseStatus']['code']}"
+            for write in self.cluster.writes(user, namespace)
+        ]
 
     def run_pod(self, namespace: str, program: str, *, labels: dict[str, str]) -> dict[str, Any]:
         """Run a Python program in a pod of its own to its end and give the pod."""

@@ -10,10 +10,11 @@ import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from innervate_local import (
     addons,
+    audit,
     binaries,
     cgroups,
     containerd,
@@ -31,6 +32,9 @@ from innervate_local.errors import LocalError
 from innervate_local.node import RUN, Node
 from innervate_local.progress import say, step
 from innervate_local.slots import Slot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEFAULT_NAME = "innervate"
 API_PORT = 6443
@@ -84,6 +88,10 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig, once the cluster is up."""
         return self.directory / "control-plane" / "kubeconfig"
+
+    def writes(self, user: str, namespace: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield what a user wrote so far; see `innervate_local.audit.writes`."""
+        return audit.writes(self.directory / "audit", user=user, namespace=namespace)
 
     @property
     def slot(self) -> Slot:
@@ -270,6 +278,7 @@ class Cluster:
             service_cidr=slot.service_cidr,
             detached=True,
             prefix=cgroups.joining(group),
+            api_server_flags=audit.flags(self.directory / "audit"),
         ).start()
         for component, identity in plane.processes.items():
             self._record(component, identity)
