@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
-import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]  # has no types
 from grpc_reflection.v1alpha import reflection  # type: ignore[import-untyped]  # has no types
 
@@ -20,15 +17,18 @@ from innervate_service.auth import TokenVerifier, TrustDirectory
 from innervate_service.calls import CallInterceptor
 from innervate_service.config import ConfigError
 from innervate_service.identity.renewal import CertificateRenewal
-from innervate_service.logs import configure_logs, get_logger
+from innervate_service.logs import get_logger
 from innervate_service.probes import HttpServer, Response, metrics_response, readiness_response
+from innervate_service.program import run
 from innervate_service.tls import CertificateStore, server_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from innervate_service.auth import Authenticator
     from innervate_service.config import ServiceConfig
+
+__all__ = ["Ports", "Server", "Service", "run", "serve"]
 
 _MAX_CONNECTION_AGE_SECONDS = 3600
 """After this a connection is closed gently: a client comes back to the newest certificate, and perhaps
@@ -279,16 +279,3 @@ async def serve(
         stopping.cancel()
         await server.drain()
         await telemetry.shutdown()
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a program: uvloop, JSON logs, and a plain line with exit code 2 for a wrong configuration.
-
-    ``INNERVATE_LOG_LEVEL`` is the level of the logs, by default INFO.
-    """
-    configure_logs(os.environ.get("INNERVATE_LOG_LEVEL") or "INFO")
-    try:
-        uvloop.run(main())
-    except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201  for a person who reads the pod's log
-        sys.exit(2)

@@ -20,7 +20,7 @@ from innervate_service.config import ConfigError, IdentityConfig, PathsConfig
 from innervate_service.identity.redis_reload import RedisReload
 from innervate_service.identity.renewal import CertificateRenewal
 from innervate_service.probes import HttpServer, Response, readiness_response
-from innervate_service.serve import run
+from innervate_service.program import run
 from innervate_service.tls import CertificateStore
 
 if TYPE_CHECKING:
