@@ -8,7 +8,7 @@ import pytest
 from innervate import PermissionDenied, Unauthenticated
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Lab
+    from tests.e2e.lab import Lab
 
 pytestmark = pytest.mark.e2e
 

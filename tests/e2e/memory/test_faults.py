@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.memory.conftest import store
+from tests.e2e.lab import store
 from tests.e2e.memory.writer import Writer, check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.conftest import Lab
+    from tests.e2e.lab import Lab
 
 CUT_S = 8
 """Long enough for connections to stall, short enough for no eviction."""
@@ -69,7 +68,7 @@ def test_a_node_cut_off_and_joined_again_loses_nothing(lab: Lab, field: str) -> 
             writer.advance()
             lab.cluster.cut_edge()
             try:
-                time.sleep(CUT_S)
+                lab.sleep(CUT_S)
             finally:
                 lab.cluster.heal_edge()
             writer.advance(seconds=120)

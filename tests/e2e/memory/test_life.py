@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from innervate import NewRecord
 
-from tests.e2e.memory.conftest import store
+from tests.e2e.lab import store
 from tests.e2e.memory.writer import Writer, check
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Lab
+    from tests.e2e.lab import Lab
 
 pytestmark = pytest.mark.e2e
 

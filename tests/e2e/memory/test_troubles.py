@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from innervate_local.errors import LocalError
 
-from tests.e2e.memory.conftest import store
+from tests.e2e.lab import store
 
 if TYPE_CHECKING:
-    from tests.e2e.conftest import Lab
+    from tests.e2e.lab import Lab
 
 pytestmark = pytest.mark.e2e
 
