@@ -82,7 +82,7 @@ class Reason(StrEnum):
     PREVIOUS_DATA_LEAVING = "PreviousDataLeaving"
     """An earlier store's volume is being deleted; this one waits for it."""
     VOLUME_NOT_EXPANDABLE = "VolumeNotExpandable"
-    """The storage class does not let the volume grow."""
+    """The storage class does not let the volume grow; the store works on with the one it has."""
     NOT_OWNED = "NotOwned"
     """Something of somebody else has the name of a child."""
     CHILD_REFUSED = "ChildRefused"
@@ -100,7 +100,6 @@ _STALLING = {
     Reason.RETAINED_DATA,
     Reason.NOT_OWNED,
     Reason.CHILD_REFUSED,
-    Reason.VOLUME_NOT_EXPANDABLE,
     Reason.COMPUTE_POOL_NOT_ALLOWED,
     Reason.COMPUTE_POOL_NOT_FOUND,
 }
@@ -177,20 +176,20 @@ def _failure(store: MemoryStore, failures: Sequence[Failure], component: str) ->
     of_redis = {names.redis, names.data}
     type_ = STORAGE_READY if component == REDIS else SERVICE_READY
     for failure in failures:
-        if not failure.permanent or (failure.reference.name in of_redis) != (component == REDIS):
+        concerns = (failure.reference.name in of_redis) == (component == REDIS)
+        if not failure.permanent or not concerns or _resize_refused(failure):
             continue
         if failure.reason == Reason.NOT_OWNED:
             message = f"{failure.reference} belongs to somebody else: {failure.message}"
             return conditions.false(type_, Reason.NOT_OWNED, message)
-        if failure.reference.kind == PERSISTENT_VOLUME_CLAIM and "resize" in failure.message:
-            message = (
-                "the volume cannot grow to spec.storage.redis.size: its storage class lacks "
-                f"allowVolumeExpansion ({failure.message})"
-            )
-            return conditions.false(type_, Reason.VOLUME_NOT_EXPANDABLE, message)
         message = f"{failure.reference} is refused: {failure.message}"
         return conditions.false(type_, Reason.CHILD_REFUSED, message)
     return None
+
+
+def _resize_refused(failure: Failure) -> bool:
+    """Whether a volume may not grow: the store goes on with the volume it has."""
+    return failure.reference.kind == PERSISTENT_VOLUME_CLAIM and "resize" in failure.message
 
 
 def _storage(store: MemoryStore, observed: Observed, now: datetime) -> Condition:
@@ -262,17 +261,19 @@ def _service(store: MemoryStore, observed: Observed, now: datetime) -> Condition
         return _without_nodes(store, observed, waits)
     answer = observed.stats
     if answer and answer.value is None and not answer.reason.startswith("REDIS_"):
-        passing = _passing(store, observed, answer, SERVICE, now)
-        if passing:
-            return passing
-        message = (
-            f"the memory service does not answer the operator: {answer.message or answer.code}; "
-            "does a NetworkPolicy forbid it?"
-        )
-        return conditions.false(type_, Reason.UNREACHABLE, message)
+        return _passing(store, observed, answer, SERVICE, now) or _unanswered(observed, answer)
     if not answer and not _was_ready(store):
         return _starting(store, SERVICE)
     return conditions.true(type_, Reason.AVAILABLE)
+
+
+def _unanswered(observed: Observed, answer: ProbeResult) -> Condition:
+    if observed.redis and not observed.redis.complete:
+        return conditions.false(SERVICE_READY, Reason.NOT_READY, "the memory service waits for Redis")
+    message = f"the memory service does not answer the operator: {answer.message or answer.code}"
+    if answer.code == "UNAVAILABLE":
+        message += "; does a NetworkPolicy forbid it?"
+    return conditions.false(SERVICE_READY, Reason.UNREACHABLE, message)
 
 
 def _passing(
@@ -334,6 +335,12 @@ def _progress(
     if ready.status is not ConditionStatus.TRUE:
         return (conditions.true(conditions.RECONCILING, ready.reason, ready.message),)
     for failure in failures:
+        if _resize_refused(failure):
+            message = (
+                "the volume cannot grow to spec.storage.redis.size: its storage class lacks "
+                "allowVolumeExpansion; see `kubectl get storageclass`"
+            )
+            return (conditions.true(conditions.STALLED, Reason.VOLUME_NOT_EXPANDABLE, message),)
         message = f"{failure.reference}: {failure.message}; it is tried again"
         return (conditions.true(conditions.RECONCILING, Reason.CHILD_DELAYED, message),)
     for component, workload in ((REDIS, observed.redis), (SERVICE, observed.service)):
