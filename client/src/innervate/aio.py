@@ -177,9 +177,12 @@ class AsyncMemoryClient:
                     await asyncio.sleep(delay)
 
     async def _attempt(self, call: Call[ResultT], attempts: Attempts) -> ResultT:
-        # Both may run kubectl.
-        address = await asyncio.to_thread(self._route.address)
-        metadata = tracing.metadata(await asyncio.to_thread(self._route.token))
+        if self._route.warm():
+            address, token = self._route.address(), self._route.token()
+        else:
+            address = await asyncio.to_thread(self._route.address)
+            token = await asyncio.to_thread(self._route.token)
+        metadata = tracing.metadata(token)
         stub = self._connected(address)
         try:
             reply = await getattr(stub, call.method)(

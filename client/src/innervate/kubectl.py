@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from innervate.errors import (
@@ -87,7 +86,9 @@ class Kubectl:
 
     def current_namespace(self) -> str:
         """Namespace of what is asked for without one."""
-        return self.namespace or _context_namespace(self)
+        if self.namespace:
+            return self.namespace
+        return self.run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Run to the end and return what it printed.
@@ -167,8 +168,3 @@ def failure(words: str) -> InnervateError:
             lead = "the cluster does not answer: " if kind is Unavailable else ""
             return kind(lead + last.removeprefix("error: "), fix=fix)
     return ClusterRefused(text.removeprefix("error: "))
-
-
-@cache
-def _context_namespace(kubectl: Kubectl) -> str:
-    return kubectl.run("config", "view", "--minify", "-o", "jsonpath={..namespace}").strip() or "default"

@@ -46,10 +46,13 @@ class Address(NamedTuple):
 
 
 class Route(Protocol):
-    """A way to a store. Every method may block and may be called from any thread."""
+    """A way to a store. Every method may be called from any thread, and may block."""
 
     store: str
     """What the store is called in spans and messages."""
+
+    def warm(self) -> bool:
+        """Whether `address` and `token` answer at once now."""
 
     def address(self) -> Address:
         """Where the store answers now; makes the way if there is none."""
@@ -97,6 +100,10 @@ class Direct:
         self._ca = ca
         self._token = token
 
+    def warm(self) -> bool:
+        """Both are small files, or functions of the caller's, which must not block."""
+        return True
+
     def address(self) -> Address:
         """Where the store answers."""
         ca = self._ca if isinstance(self._ca, bytes) else _read(Path(self._ca), "authorities to trust")
@@ -143,6 +150,11 @@ class Forwarded:
         self._token = ""
         self._token_until = 0.0
         self._token_lock = threading.Lock()
+
+    def warm(self) -> bool:
+        """Whether kubectl runs, and the token is good."""
+        forward = self._forward
+        return forward is not None and forward.alive and time.time() < self._token_until
 
     def address(self) -> Address:
         """Local port that leads to the store; makes one if there is none."""

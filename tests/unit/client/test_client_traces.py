@@ -72,18 +72,33 @@ def test_a_span_whose_parent_got_lost_is_shown_all_the_same() -> None:
     assert [depth for _, depth in jaeger.parse(lost).walk()] == [0]
 
 
-def test_the_picture_shows_who_when_how_long_and_what_failed(trace: jaeger.Trace) -> None:
-    console = Console(file=io.StringIO(), width=110, highlight=False)
+def drawn(trace: jaeger.Trace, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
     console.print(waterfall.render(trace, console.width))
-    lines = console.file.getvalue().splitlines()
-    assert lines[0] == f"trace {ID}  4 spans, 3 services, 1 ms, 1 failed"
-    bars = {line.split()[0] + line.split()[-1][0]: line for line in lines[2:6]}
-    assert len(bars) > 1
-    assert "└ operation-3" in lines[4]
-    assert "400 µs" in lines[4]
-    assert lines[2].count("█") == 40
-    assert lines[4].index("█") - lines[2].index("█") == 12
-    assert lines[-1] == "✗ redis operation-3: READONLY"
+    return console.file.getvalue().splitlines()
+
+
+def test_the_picture_shows_who_when_how_long_and_what_failed(trace: jaeger.Trace) -> None:
+    title, header, client, memory, redis, _, reason = drawn(trace, 110)
+    assert title == f"trace {ID}  4 spans, 3 services, 1 ms, 1 failed"
+    assert header.split() == ["service", "operation", "time"]
+    assert client.split()[:4] == ["client", "operation-1", "1", "ms"]
+    assert "└ operation-2" in memory
+    assert "  └ operation-3" in redis
+    assert "400 µs" in redis
+    whole = client.count("█")
+    assert whole == 110 - len("service") - len("  └ operation-3") - 11
+    assert redis.index("█") - client.index("█") == int(0.3 * whole)
+    assert reason == "✗ redis operation-3: READONLY"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_the_picture_fits_the_terminal(width: int) -> None:
+    spans = [span(n, n - 1 or None, "a-service-with-a-long-name" * 2, n, 9 - n) for n in range(1, 9)]
+    processes = {each["processID"]: {"serviceName": each["processID"]} for each in spans}
+    lines = drawn(jaeger.parse({"traceID": ID, "spans": spans, "processes": processes}), width)
+    assert max(map(len, lines)) <= max(width, 62)
+    assert all("…" in line for line in lines[-8:])
 
 
 def test_bars_stay_within_their_line() -> None:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _COLOURS = ("cyan", "green", "magenta", "yellow", "blue", "bright_cyan", "bright_green", "bright_magenta")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEAST_BAR = 12
-_OTHER_COLUMNS = 70
+_LONGEST_SERVICE = 24
+_LONGEST_OPERATION = 60
+_TIME_AND_GAPS = 7 + 4
 
 
 def render(trace: Trace, width: int) -> RenderableType:
@@ -31,7 +33,11 @@ def render(trace: Trace, width: int) -> RenderableType:
     """
     services = list(dict.fromkeys(span.service for span, _ in trace.walk()))
     colours = {service: _COLOURS[number % len(_COLOURS)] for number, service in enumerate(services)}
-    bar = max(_LEAST_BAR, width - _OTHER_COLUMNS)
+    operations = [_operation(span.operation, depth) for span, depth in trace.walk()]
+    first = min(_LONGEST_SERVICE, max(len("service"), *map(len, services)))
+    second = min(_LONGEST_OPERATION, max(len("operation"), *map(len, operations)))
+    second = max(_LEAST_BAR, min(second, width - first - _TIME_AND_GAPS - _LEAST_BAR))
+    bar = max(_LEAST_BAR, width - first - second - _TIME_AND_GAPS)
     failed = sum(span.error is not None for span in trace.spans)
     title = Text.assemble(
         ("trace ", "bold"),
@@ -40,17 +46,16 @@ def render(trace: Trace, width: int) -> RenderableType:
         (f", {failed} failed" if failed else "", "bold red"),
     )
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", expand=False)
-    table.add_column("service", no_wrap=True, max_width=24)
-    table.add_column("operation", no_wrap=True, overflow="ellipsis", max_width=52)
-    table.add_column("time", justify="right", no_wrap=True)
+    table.add_column("service", no_wrap=True, width=first)
+    table.add_column("operation", no_wrap=True, overflow="ellipsis", width=second)
+    table.add_column("time", justify="right", no_wrap=True, width=7)
     table.add_column("", no_wrap=True)
-    for span, depth in trace.walk():
+    for (span, _), operation in zip(trace.walk(), operations, strict=True):
         bad = span.error is not None
         style = "bold red" if bad else colours[span.service]
-        operation = Text("  " * depth + ("└ " if depth else "") + span.operation, "red" if bad else "")
         table.add_row(
             Text(span.service, colours[span.service]),
-            operation,
+            Text(operation, "red" if bad else ""),
             Text(duration(span.duration_us), "red" if bad else "dim"),
             Text(_bar(span.start_us - trace.start_us, span.duration_us, trace.duration_us, bar), style),
         )
@@ -60,6 +65,10 @@ def render(trace: Trace, width: int) -> RenderableType:
         if span.error
     ]
     return Group(title, table, *reasons)
+
+
+def _operation(name: str, depth: int) -> str:
+    return "  " * (depth - 1) + "└ " + name if depth else name
 
 
 def duration(microseconds: int) -> str:
