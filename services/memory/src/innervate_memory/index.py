@@ -80,6 +80,9 @@ class SpaceIndex:
         self._session_rows = array("q")
         self._live_sessions = 0
         self._total_length = 0
+        self._dated = 0
+        # Forgotten at every change.
+        self._norms: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
         """Count the live records."""
@@ -117,6 +120,7 @@ class SpaceIndex:
         row = self._row_of.pop(record_id, None)
         if row is None:
             return
+        self._norms = None
         for term in self._row_terms[row]:
             postings = self._postings[term]
             place = int(np.searchsorted(np.frombuffer(postings.rows, dtype=np.int64), row))
@@ -156,8 +160,9 @@ class SpaceIndex:
         numpy.ndarray of bool, shape (rows,)
         """
         mask: Mask = np.frombuffer(self._alive, dtype=np.bool_).copy()
-        mask &= np.frombuffer(self._valid_from, dtype=np.int64) <= as_of
-        mask &= np.frombuffer(self._valid_until, dtype=np.int64) > as_of
+        if self._dated:
+            mask &= np.frombuffer(self._valid_from, dtype=np.int64) <= as_of
+            mask &= np.frombuffer(self._valid_until, dtype=np.int64) > as_of
         if chosen.kinds:
             mask &= np.isin(np.frombuffer(self._kind, dtype=np.int8), [int(kind) for kind in chosen.kinds])
         for name, column in (("user", self._user), ("agent", self._agent)):
@@ -181,8 +186,12 @@ class SpaceIndex:
         session = np.zeros(len(self._session_rows))
         if not self._row_of:
             return Scores(turn=turn, session=session)
-        turn_norm = _length_norm(self._length, mean=self._total_length / len(self))
-        session_norm = _length_norm(self._session_length, mean=self._total_length / self._live_sessions)
+        if self._norms is None:
+            self._norms = (
+                _length_norm(self._length, mean=self._total_length / len(self)),
+                _length_norm(self._session_length, mean=self._total_length / self._live_sessions),
+            )
+        turn_norm, session_norm = self._norms
         for term, repeats in Counter(tokenise(query)).items():
             number = self._terms.get(term)
             if number is None or not self._document_frequency[number]:
@@ -213,6 +222,8 @@ class SpaceIndex:
         content = record.content
         row = len(self._ids)
         terms = tokenise(content.text)
+        self._norms = None
+        self._dated += content.valid_from is not None or content.valid_until is not None
         self._row_of[record.id] = row
         self._ids.append(record.id)
         self._alive.append(1)

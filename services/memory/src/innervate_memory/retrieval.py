@@ -54,31 +54,49 @@ def rank(index: SpaceIndex, query: str, *, chosen: Filter, as_of: int, limit: in
         return []
     scores = index.scores(query)
     session_of = index.session_of
-    rows = np.flatnonzero(candidates & ((scores.turn > 0) | (scores.session[session_of] > 0)))
-    if not rows.size:
+    own = scores.turn * candidates
+    whole = scores.session[session_of]
+    found = candidates & ((own > 0) | (whole > 0))
+    if not found.any():
         return []
     shown: Mask = np.zeros(len(scores.session), dtype=np.bool_)
     shown[session_of[candidates]] = True
     best = np.zeros(len(scores.session))
-    np.maximum.at(best, session_of[rows], scores.turn[rows])
-    turn = _z(scores.turn[rows], over=best[shown])
-    session = _z(scores.session[session_of[rows]], over=scores.session[shown])
-    total = np.round(turn + session, _DECIMALS)
-    kept = np.arange(total.size)
-    if total.size > limit:
-        # Every record tied with the last one that fits stays, and the ids decide among them.
-        kept = np.flatnonzero(total >= np.partition(total, total.size - limit)[total.size - limit])
-    found = [
-        Ranked(index.ids[int(rows[place])], float(total[place]), float(turn[place]), float(session[place]))
-        for place in kept
+    np.maximum.at(best, session_of, own)
+    turn = _normal(best[shown])
+    session = _normal(scores.session[shown])
+    total = np.where(found, own * turn.factor + whole * session.factor, -np.inf)
+    ranked = [
+        Ranked(
+            index.ids[row],
+            round(turn.of(own[row]) + session.of(whole[row]), _DECIMALS),
+            turn.of(own[row]),
+            session.of(whole[row]),
+        )
+        for row in _first(total, limit)
     ]
-    return sorted(found, key=lambda ranked: (-ranked.score, ranked.id))[:limit]
+    return sorted(ranked, key=lambda each: (-each.score, each.id))[:limit]
 
 
-def _z(values: Floats, *, over: Floats) -> Floats:
-    """Express values in deviations from the mean of a population; all 0 where the population is even."""
-    deviation = over.std()
-    if deviation < 10.0**-_DECIMALS:
-        return np.zeros_like(values)
-    normalised: Floats = (values - over.mean()) / deviation
-    return normalised
+def _first(total: Floats, limit: int) -> list[int]:
+    """Find the rows that may come first, with all that tie with the last: ids decide among those."""
+    bar = -np.inf
+    if total.size > limit:
+        bar = np.partition(total, total.size - limit)[total.size - limit] - 10.0**-_DECIMALS
+    rows: list[int] = np.flatnonzero((total >= bar) & (total > -np.inf)).tolist()
+    return rows
+
+
+class _Normal(NamedTuple):
+    """A linear map to deviations from a mean; everything to 0 where there is no deviation."""
+
+    mean: float
+    factor: float
+
+    def of(self, value: float) -> float:
+        return float((value - self.mean) * self.factor)
+
+
+def _normal(population: Floats) -> _Normal:
+    deviation = float(population.std())
+    return _Normal(float(population.mean()), 1 / deviation if deviation > 10.0**-_DECIMALS else 0.0)
