@@ -1,7 +1,8 @@
 """Refuses an uninstall while resources hold Innervate's finalizer: nobody would finish their deletion.
 
 Runs in the operator's image before Helm deletes anything; needs the standard library only.
-`NAMESPACES` limits the search, separated by commas; empty means the whole cluster.
+`NAMESPACES` limits the search, separated by commas; empty means the whole cluster. `KEEP` is the command by
+which Helm takes the release for installed again.
 """
 # ruff: noqa: INP001 - handed to `python3 -c`, never imported
 
@@ -84,5 +85,7 @@ if names:
         f"Innervate is not uninstalled: {len(names)} of its resources would never finish being deleted "
         f"without it:{listed}\n"
         "Delete them first, or annotate them with innervate.dev/abandon to leave what they hold outside "
-        "their namespace as it is. To uninstall all the same: helm uninstall --no-hooks"
+        "their namespace as it is. To uninstall all the same: helm uninstall --no-hooks\n"
+        "Nothing was removed, but Helm now takes the release for half gone. To go on using it: "
+        f"{os.environ['KEEP']}"
     )

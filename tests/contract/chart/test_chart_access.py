@@ -111,6 +111,7 @@ def guard(cluster, chart, tmp_path):
                 **os.environ,
                 "ACCOUNT": str(account),
                 "NAMESPACES": namespaces,
+                "KEEP": "helm rollback innervate 1 -n innervate-system",
                 "KUBERNETES_SERVICE_HOST": host,
                 "KUBERNETES_SERVICE_PORT": port,
             },
@@ -143,6 +144,7 @@ def test_uninstalling_is_refused_while_a_resource_holds_our_finalizer(cluster, g
     assert "MemoryStore lab/held" in refused.stderr
     assert "shop/" not in refused.stderr
     assert "innervate.dev/abandon" in refused.stderr
+    assert "helm rollback innervate 1 -n innervate-system" in refused.stderr
 
     cluster.apply(store("held", "lab", []))
     cluster.apply(store("others", "shop", []))
