@@ -30,8 +30,6 @@ STORAGE_READY, SERVICE_READY = "StorageReady", "ServiceReady"
 _MEBIBYTE = 2**20
 _YOUNG = timedelta(seconds=30)
 """Age up to which a store that does not answer is starting."""
-_FULL = 0.98
-"""Share of the memory from which on Redis may refuse a write of ordinary size."""
 
 
 class Reason(StrEnum):
@@ -202,7 +200,7 @@ def _storage(store: MemoryStore, observed: Observed, now: datetime) -> Condition
     if answer and answer.reason.startswith("REDIS_"):
         return _passing(store, observed, answer, REDIS, now) or _redis_failing(store, answer)
     limit = answer.value["limit_bytes"] if answer and answer.value else 0
-    if answer and answer.value and limit and answer.value["size_bytes"] >= _FULL * limit:
+    if answer and answer.value and limit and answer.value["size_bytes"] >= limit:
         message = (
             "the memory for data is used up and writes are refused; raise spec.storage.redis.memory, "
             "or forget records: `innervate memory forget`"
