@@ -36,6 +36,7 @@ def test_every_descriptor_leads_to_content_of_its_digest_and_size(tmp_path):
     assert [content(layer) for layer in manifest["layers"]] == [b"base", b"top"]
     config = json.loads(content(manifest["config"]))
     assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]
+    assert len(config["history"]) == len(manifest["layers"])
     assert config["config"] == {"User": "1"}
 
 

@@ -58,6 +58,8 @@ def image(reference: str, config: dict[str, object], layers: Iterable[store.Blob
                 "os": "linux",
                 "config": config,
                 "rootfs": {"type": "layers", "diff_ids": [blob.digest for blob in layers]},
+                # One entry per layer: without it builders refuse the image as a base.
+                "history": [{"created_by": "innervate-local"} for _ in layers],
             }
         )
     )
