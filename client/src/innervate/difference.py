@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from innervate_kinds.api.names import DESIRED_HASH
+from innervate_kinds.api.kind import GROUP
 
 from innervate.planning import FILLED_IN, printable
 
@@ -22,10 +22,14 @@ _SET_BY_SERVER = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "ownerReferences"}
 )
 _ANNOTATIONS_OF_OTHERS = (
-    "deployment.kubernetes.io/",
-    "pv.kubernetes.io/",
-    "volume.kubernetes.io/",
-    DESIRED_HASH,
+    *(
+        "deployment.kubernetes.io/",
+        "pv.kubernetes.io/",
+        "volume.kubernetes.io/",
+        "volume.beta.kubernetes.io/",
+    ),
+    # What the operator notes for itself on children.
+    f"{GROUP}/",
 )
 _READ = ("--output=json", "--filename=-")
 _DRY_RUN = (

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from innervate_kinds.memory_store.names import Names
 
+from innervate import tracing
 from innervate.errors import InvalidArgument, NotFound, Unauthenticated, Unavailable
 from innervate.forward import PortForward
 
@@ -161,7 +162,7 @@ class Forwarded:
         with self._forward_lock:
             if self._address is None or self._forward is None or not self._forward.alive:
                 self._close_forward()
-                with self._patience():
+                with self._patience(), tracing.tracer().start_as_current_span(f"connect {self.store}"):
                     self._open()
                 self._was_open = True
             if self._address is None:

@@ -154,13 +154,21 @@ def _tree(found: _Found, reader: Reader) -> Tree:
     return root
 
 
+def _sidecars(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """States of the init containers that go on running beside the others."""
+    initial = pod["spec"].get("initContainers") or ()
+    names = {each["name"] for each in initial if each.get("restartPolicy") == "Always"}
+    states = pod["status"].get("initContainerStatuses") or ()
+    return (each for each in states if each["name"] in names)
+
+
 def _child_state(child: Mapping[str, Any]) -> str:
     status = child.get("status") or {}
     since = age(child["metadata"].get("creationTimestamp"))
     if child["kind"] in ("Deployment", "StatefulSet"):
         return f"{status.get('readyReplicas', 0)}/{child['spec'].get('replicas', 1)} ready, {since}"
     if child["kind"] == "Pod":
-        states = status.get("containerStatuses") or ()
+        states = [*(status.get("containerStatuses") or ()), *_sidecars(child)]
         ready = sum(each.get("ready", False) for each in states)
         return f"{status.get('phase', '?')}, {ready}/{len(states)} ready, {since}"
     phase = status.get("phase")

@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from rich.console import RenderableType
 
     from innervate.jaeger import Trace
@@ -42,7 +44,7 @@ def render(trace: Trace, width: int) -> RenderableType:
     title = Text.assemble(
         ("trace ", "bold"),
         trace.id,
-        f"  {len(trace.spans)} spans, {len(services)} services, {duration(trace.duration_us)}",
+        f"  {_count(trace.spans, 'span')}, {_count(services, 'service')}, {duration(trace.duration_us)}",
         (f", {failed} failed" if failed else "", "bold red"),
     )
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="bold", expand=False)
@@ -65,6 +67,10 @@ def render(trace: Trace, width: int) -> RenderableType:
         if span.error
     ]
     return Group(title, table, *reasons)
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" + ("s" if len(things) != 1 else "")
 
 
 def _operation(name: str, depth: int) -> str:
