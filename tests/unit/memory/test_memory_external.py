@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+from innervate_api.memory.v1 import memory_pb2 as pb
 from innervate_local.certificates import Authority
 from innervate_memory.connection import RedisConnection
 from innervate_service.errors import Unavailable
+from memory_process import Cluster, memory_config, running_memory
 from redis_process import RedisProcess
 
 if TYPE_CHECKING:
@@ -83,3 +87,25 @@ async def test_a_certificate_of_a_stranger_is_refused(
     (tmp_path / "url").write_text(f"rediss://:s%40fe%2Fword@localhost:{server.port}/0\n")
     with pytest.raises(Unavailable, match="certificate"):
         await connection.command("PING", deadline=deadline(1))
+
+
+async def test_a_service_that_is_not_ready_says_why(tmp_path: Path) -> None:
+    """The operator asks for the counts with a deadline, and is told the reason before it passes."""
+    cluster = Cluster(tmp_path / "cluster")
+    config = memory_config(
+        cluster, port=1, password_file=tmp_path, tls=True, redis={"urlFile": str(tmp_path / "url")}
+    )
+    operator = cluster.metadata("innervate-operator", "innervate-system")
+    async with running_memory(config, cluster) as running, running.stub() as stub:
+        assert running.server.problem() is not None
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.Stats(pb.StatsRequest(), metadata=operator, timeout=2)
+    assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+    status = status_pb2.Status()
+    status.ParseFromString(dict(refused.value.trailing_metadata())["grpc-status-details-bin"])
+    reasons = []
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            reasons.append(info.reason)
+    assert reasons == ["REDIS_UNREACHABLE"]

@@ -36,6 +36,11 @@ def test_text_without_letters_or_digits_has_no_tokens(text):
     assert tokenise(text) == []
 
 
+def test_what_contractions_leave_is_no_token_and_other_single_letters_are():
+    assert tokenise("I'm sure it's a plan B, isn't it") == tokenise("sure it plan B isn it")
+    assert "b" in tokenise("plan B")
+
+
 def test_words_of_scripts_with_vowel_signs_stay_whole():
     assert tokenise("हिन्दी बोलता") == ["हिन्दी", "बोलता"]
 

@@ -40,6 +40,9 @@ def _combining_marks() -> str:
     return "".join(f"{chr(low)}-{chr(high)}" for low, high in ranges)
 
 
+_FRAGMENTS: Final = frozenset("adimst")
+"""English words of one letter, and what contractions leave (it's, don't, I'd, I'm): they tell nothing."""
+
 _WORD: Final = re.compile(f"(?:[^\\W_]|[{_combining_marks()}])+")
 _ASCII_WORD: Final = re.compile(r"[a-z0-9]+")
 _UNSPACED: Final = re.compile(
@@ -90,7 +93,7 @@ def _stem(words: list[str]) -> list[str]:
     stemmer: Stemmer.Stemmer | None = getattr(_stemmers, "english", None)
     if stemmer is None:
         stemmer = _stemmers.english = Stemmer.Stemmer("english")
-    stems: list[str] = stemmer.stemWords([word[:_MAX_TERM] for word in words])
+    stems: list[str] = stemmer.stemWords([word[:_MAX_TERM] for word in words if word not in _FRAGMENTS])
     return stems
 
 
