@@ -161,7 +161,7 @@ class MemoryServicer(memory_pb2_grpc.MemoryServiceServicer):
             totals = await self._memory.totals(space, deadline=self._until(context))
         else:
             self._access.require_statistics(current_identity())
-            totals, limit = await self._upkeep.totals()
+            totals, limit = await self._upkeep.totals(deadline=self._until(context))
         return _stats(totals, limit=limit, durability=self._durability)
 
     def _enter(self, requested: str, permission: Permission, operation: str) -> str:

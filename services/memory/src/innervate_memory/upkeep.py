@@ -129,11 +129,13 @@ class Upkeep:
         self._rounds += 1
         await self._rewrite_file()
 
-    async def totals(self) -> tuple[Totals, int]:
+    async def totals(self, *, deadline: float | None = None) -> tuple[Totals, int]:
         """Count the whole store; with Redis's memory limit in bytes, 0 for none."""
-        records = await self._command("HGET", store_key("totals"), "records")
-        spaces = await self._command("HLEN", store_key("counts"))
-        memory = _parse_info(await self._command("INFO", "memory"))
+        command = self._connection.command
+        deadline = deadline or asyncio.get_running_loop().time() + _COMMAND_SECONDS
+        records = await command("HGET", store_key("totals"), "records", deadline=deadline)
+        spaces = await command("HLEN", store_key("counts"), deadline=deadline)
+        memory = _parse_info(await command("INFO", "memory", deadline=deadline))
         totals = Totals(int(records or 0), int(spaces), int(memory["used_memory"]))
         return totals, int(memory["maxmemory"])
 
