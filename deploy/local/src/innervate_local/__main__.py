@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from innervate_local import binaries, places, preflight
-from innervate_local.cluster import DEFAULT_NAME
+from innervate_local import binaries, images, places, preflight
+from innervate_local.cluster import DEFAULT_NAME, Cluster
 from innervate_local.errors import LocalError
 from innervate_local.progress import say
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "where": "say where it is or would be",
         "edge": "cut the edge node off, or heal it",
         "load": "give image archives to every node",
+        "images": "build the project's images and give them to every node, or write them to a file",
     }.items():
         added = command(name, explanation)
         added.add_argument("--name", default=DEFAULT_NAME, help="the cluster's name (%(default)s)")
@@ -70,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
             added.add_argument("action", choices=("cut", "heal"))
         elif name == "load":
             added.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+        elif name == "images":
+            added.add_argument("--archive", type=Path, help="the file, an OCI archive; no cluster is needed")
     command("build", "build every program that is not in the cache yet")
     command("preflight", "say what this machine lacks to carry a cluster itself")
     return parser
@@ -119,6 +123,20 @@ def _edge(options: argparse.Namespace) -> None:
 
 def _load(options: argparse.Namespace) -> None:
     _place(options).load(*options.archives)
+
+
+def _images(options: argparse.Namespace) -> None:
+    if options.archive:
+        images.archive.write(images.build(), options.archive)
+        return
+    place = _place(options)
+    if isinstance(place, Cluster):
+        images.load(images.build(), place.nodes)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        carried = Path(scratch) / "images.tar"
+        images.archive.write(images.build(), carried)
+        place.load(carried)
 
 
 def _build(_: argparse.Namespace) -> None:

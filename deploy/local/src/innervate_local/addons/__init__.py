@@ -14,6 +14,7 @@ from string import Template
 from typing import TYPE_CHECKING
 
 from innervate_local import binaries, images, packages
+from innervate_local.errors import LocalError
 from innervate_local.images import loading
 from innervate_local.progress import step
 
@@ -49,10 +50,7 @@ def install(cluster: Cluster) -> None:
     with step("starting DNS, storage, network policies, trace store and Prometheus"):
         _start_processes(cluster)
         cluster.kubectl("apply", "--server-side", "--filename=-", stdin=manifests(values))
-        cluster.kubectl(
-            *("wait", "deployment", "--all-namespaces", f"--selector={_PART_OF}"),
-            *("--for=condition=Available", "--timeout=120s"),
-        )
+        _await(cluster)
 
 
 def manifests(values: Mapping[str, str]) -> str:
@@ -65,6 +63,18 @@ def manifests(values: Mapping[str, str]) -> str:
     """
     templates = [Template(file.read_text()) for file in sorted(_MANIFESTS.glob("*.yaml"))]
     return "---\n".join([_NAMESPACE, *(template.substitute(values) for template in templates)])
+
+
+def _await(cluster: Cluster) -> None:
+    try:
+        cluster.kubectl(
+            *("wait", "deployment", "--all-namespaces", f"--selector={_PART_OF}"),
+            *("--for=condition=Available", "--timeout=120s"),
+        )
+    except LocalError as error:
+        # The wait names every deployment it had not yet come to.
+        pods = cluster.kubectl("get", "pods", "--all-namespaces")
+        raise LocalError(f"not everything of the cluster became available:\n{pods}") from error
 
 
 def _values(cluster: Cluster) -> dict[str, str]:

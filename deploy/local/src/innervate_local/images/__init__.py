@@ -114,7 +114,7 @@ def _service(root: Path, name: str, base: store.Blob) -> Image:
     stage = containerfile.last_stage(root / "deploy" / "images" / name / "Containerfile")
     layers = [base]
     if service.packages:
-        layers.append(_packages_layer(service.packages))
+        layers.append(_packages_layer(service.packages, base))
     layers += [_copied_layer(root, copy) for copy in stage.copies if copy.stage is None]
     if service.package:
         layers += _site_layers(root, service.package, shares=service.shares)
@@ -125,26 +125,24 @@ def _base_layer() -> store.Blob:
     return _layer(
         rootfs.recipe(rootfs.BASE),
         "making the base image from Debian packages",
-        lambda output: layer.from_archive(_rootfs(rootfs.BASE), output),
+        lambda output: _write_rootfs(rootfs.BASE, output),
     )
 
 
-def _packages_layer(packages: tuple[str, ...]) -> store.Blob:
+def _packages_layer(packages: tuple[str, ...], base: store.Blob) -> store.Blob:
     wanted = (*rootfs.BASE, *packages)
     return _layer(
-        rootfs.recipe(wanted),
+        hashlib.sha256(f"{rootfs.recipe(wanted)} on {base.digest}".encode()).hexdigest(),
         f"making an image layer of {' '.join(packages)}",
-        lambda output: layer.from_archive(_rootfs(wanted), output, below=_rootfs(rootfs.BASE)),
+        lambda output: _write_rootfs(wanted, output, below=store.path(base.digest)),
     )
 
 
-def _rootfs(packages: tuple[str, ...]) -> Path:
-    """Give the archive of a root file system, made once."""
-    kept = store.directory() / "rootfs" / f"{rootfs.recipe(packages)}.tar"
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        rootfs.make(packages, kept)
-    return kept
+def _write_rootfs(packages: tuple[str, ...], output: BinaryIO, *, below: Path | None = None) -> None:
+    with tempfile.TemporaryDirectory(dir=store.directory()) as scratch:
+        made = Path(scratch) / "rootfs.tar"
+        rootfs.make(packages, made)
+        layer.from_archive(made, output, below=below)
 
 
 def _copied_layer(root: Path, copy: containerfile.Copy) -> store.Blob:

@@ -71,8 +71,8 @@ def from_archive(archive: Path, output: BinaryIO, *, below: Path | None = None) 
     output
         Where the tar file goes.
     below
-        The root file system of the layers underneath: what is equal there is
-        left out, and what is missing here is marked as deleted.
+        The root file system or layer underneath: what is equal there is left
+        out, and what is missing here is marked as deleted.
     """
     known = _files(below) if below else {}
     seen = set()
