@@ -63,7 +63,7 @@ def test_a_relist_swaps_atomically_and_tells_what_changed(store):
     changes = store.swap(listed, version="20")
     assert sorted(change.name for change in changes) == ["changed", "gone"]
     assert {owner for change in changes for owner in change.owners} == {"of-gone", "of-changed", "of-new"}
-    assert sorted(name for _, name in store.keys()) == ["changed", "just-made", "same"]
+    assert sorted(name for _, name in store.keys(namespace="shop")) == ["changed", "just-made", "same"]
     assert store.keys(owner="of-changed") == []
 
 

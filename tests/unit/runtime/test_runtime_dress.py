@@ -7,7 +7,7 @@ import base64
 from innervate_kinds.api.kind import CONFIG_MAP, DEPLOYMENT, SECRET
 from innervate_kinds.api.names import DESIRED_HASH, OWNER_UID
 from innervate_kinds.api.plan import Child, Generated
-from innervate_operator.dress import ENSURED, dress, drawn
+from innervate_operator.dress import ENSURED, drawn, dress
 from innervate_operator.ownership import Owner
 
 OWNER = Owner("innervate.dev/v1alpha1", "Gadget", "shop", "g", "uid-1")

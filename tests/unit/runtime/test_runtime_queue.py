@@ -53,8 +53,10 @@ async def test_many_workers_share_many_keys_and_none_is_lost(clock):
         queue.add(number % 50)
         if number % 3 == 0:
             await asyncio.sleep(0)
-    while queue.depth or queue.running:
+    for _ in range(2000):
         await asyncio.sleep(0)
+    assert not queue.depth
+    assert not queue.running
     queue.close()
     await asyncio.gather(*workers)
     assert set(seen) == set(range(50))

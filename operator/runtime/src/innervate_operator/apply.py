@@ -242,7 +242,8 @@ def failure_of(reference: Reference, error: ApiError) -> Failure:
     """Failure as a room's status tells it."""
     if error.status == 403:
         return Failure(reference, "Forbidden", error.message, permanent=False)
-    if error.status == 409:
+    # The server says 409 where the object of that UID is gone, and 422 where another took its name.
+    if error.status == 409 or (error.status == 422 and "metadata.uid" in error.message):
         return Failure(reference, "Conflict", error.message, permanent=False)
     if error.status in {400, 415, 422}:
         return Failure(reference, "Invalid", error.message, permanent=True)

@@ -71,7 +71,7 @@ class Engine:
         doubt_seconds: float | None = None,
     ) -> None:
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self.queue: Queue[Reference] = Queue(clock)
         own = {room.kind: Store(room.kind, clock.monotonic) for room in rooms}
         needs = _needs(rooms)
@@ -138,7 +138,7 @@ class Engine:
                 await self.own.fill()
             except ApiError as error:
                 _log.warning("our kinds cannot be listed yet; are the CRDs installed?", error=error.message)
-                await self._clock.sleep(_FILL_SECONDS)
+                await self.clock.sleep(_FILL_SECONDS)
             else:
                 return
 
@@ -150,13 +150,13 @@ class Engine:
             while not all(reflector.synced for _, reflector in self._reflectors):
                 # Stores are shared by the reflectors of several namespaces: synced when all of them are.
                 self._mark_synced()
-                await self._clock.sleep(0.05)
+                await self.clock.sleep(0.05)
             self._mark_synced()
 
     async def synced(self) -> None:
         """Return once every cache saw its first list."""
         while not self.caches.synced:
-            await self._clock.sleep(0.05)
+            await self.clock.sleep(0.05)
 
     async def work(self) -> None:
         """Run the workers until the queue is closed.
@@ -229,7 +229,7 @@ class Engine:
                     scope=scope,
                     namespace=namespace,
                     optional=optional,
-                    clock=self._clock,
+                    clock=self.clock,
                     on_change=self.waker.changed,
                 )
                 yield (kind, scope), reflector
