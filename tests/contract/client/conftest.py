@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import signal
-import sys
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-from innervate.cli import main, output
+from command import command
 from innervate.kubectl import COMMAND, Kubectl
 from innervate_kinds.registry import ROOMS
 from innervate_local import binaries
@@ -19,17 +16,10 @@ from innervate_local import binaries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from command import Innervate
     from innervate_local.control_plane import ControlPlane
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
-
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture(scope="session")
@@ -56,24 +46,13 @@ def kubectl(cluster: Kubectl) -> Kubectl:
 @pytest.fixture
 def innervate(
     kubectl: Kubectl, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Done]]:
-    """Run the command in the test's namespace."""
-    for console in (output.out, output.err):
-        monkeypatch.setattr(console, "width", 200)
-    monkeypatch.setenv("KUBECONFIG", str(kubectl.kubeconfig))
-
-    def run(*arguments: str, stdin: str = "", namespace: bool = True) -> Done:
-        place = ["--namespace", str(kubectl.namespace)] if namespace else []
-        monkeypatch.setattr(sys, "argv", ["kubectl-innervate", *arguments, *place])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code
-        return Done(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
+) -> Iterator[Innervate]:
+    """Run the command in the test's namespace, unless told otherwise."""
+    with command(monkeypatch, capsys, str(kubectl.kubeconfig)) as run:
+        place = ("--namespace", str(kubectl.namespace))
+        yield lambda *arguments, stdin="", namespace=True: run(
+            *arguments, *(place if namespace else ()), stdin=stdin
+        )
 
 
 def store(name: str, **spec: object) -> str:

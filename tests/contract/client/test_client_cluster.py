@@ -21,11 +21,9 @@ from tests.contract.client.conftest import ready, store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from command import Innervate
     from innervate_local.control_plane import ControlPlane
 
-    from tests.contract.client.conftest import Done
-
-    Innervate = Callable[..., Done]
     Tell = Callable[..., None]
 
 pytestmark = pytest.mark.contract

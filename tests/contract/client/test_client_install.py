@@ -12,14 +12,11 @@ from innervate_local import binaries
 from tests.contract.client.conftest import store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
+    from command import Innervate
     from innervate.kubectl import Kubectl
 
-    from tests.contract.client.conftest import Done
-
-    Innervate = Callable[..., Done]
 
 pytestmark = pytest.mark.contract
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from command import command
 from innervate import MemoryClient, Retry
 from memory_process import Cluster, memory_config, running_memory
 from redis_process import RedisProcess, free_port
@@ -15,6 +17,8 @@ from redis_process import RedisProcess, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from command import Innervate
 
 
 @dataclass
@@ -94,3 +98,10 @@ def connect(service: Service, request: pytest.FixtureRequest) -> Callable[..., M
         return client
 
     return make
+
+
+@pytest.fixture
+def innervate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Innervate]:
+    """Run the command without a cluster."""
+    with command(monkeypatch, capsys, os.devnull) as run:
+        yield run

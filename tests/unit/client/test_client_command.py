@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from innervate import InvalidArgument, NewRecord, RecordKind, imports
-from innervate.cli import main, output
+from innervate.cli import output
 from innervate.cli.output import Exit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from command import Innervate
 
-    Innervate = Callable[..., "Done"]
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "deploy" / "examples"
 HEAD = "apiVersion: innervate.dev/v1alpha1\n"
 STORE = HEAD + "kind: MemoryStore\nmetadata: {name: support, namespace: shop}\nspec: {}\n"
-
-
-class Done(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def innervate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Innervate]:
-    """Run the command as `kubectl innervate` does, without a cluster."""
-    for console in (output.out, output.err):
-        monkeypatch.setattr(console, "width", 200)
-    monkeypatch.setenv("KUBECONFIG", os.devnull)
-
-    def run(*arguments: str, stdin: str = "") -> Done:
-        monkeypatch.setattr(sys, "argv", ["kubectl-innervate", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        with pytest.raises(SystemExit) as end:
-            main()
-        code = end.value.code
-        return Done(code if isinstance(code, int) else 0, *capsys.readouterr())
-
-    before = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, before)
 
 
 def test_plan_shows_children_permissions_egress_and_cost(innervate: Innervate) -> None:
