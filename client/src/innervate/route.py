@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from innervate_kinds.memory_store.names import Names
 
 from innervate import tracing
-from innervate.errors import InvalidArgument, NotFound, Unauthenticated, Unavailable
+from innervate.errors import InvalidArgument, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from innervate.forward import PortForward
 
 if TYPE_CHECKING:
@@ -241,7 +241,13 @@ class Forwarded:
     def _authorities(self) -> bytes:
         name = Names.of(self._name).trust
         path = f"/api/v1/namespaces/{self._kubectl.namespace}/configmaps/{name}"
-        return str(self._kubectl.read(path)["data"]["ca.crt"]).encode()
+        found = (self._kubectl.read(path).get("data") or {}).get("ca.crt")
+        if not found:
+            raise Unavailable(
+                f"ConfigMap {self._kubectl.namespace}/{name} names no authorities to trust",
+                fix=f"see what the store says: innervate get memorystore {self._name} --tree",
+            )
+        return str(found).encode()
 
     def _request_token(self) -> None:
         try:
@@ -257,6 +263,11 @@ class Forwarded:
                 field="service_account",
                 fix=f"create it: kubectl -n {self._kubectl.namespace} create serviceaccount "
                 f"{self._service_account}",
+            ) from None
+        except PermissionDenied as error:
+            raise PermissionDenied(
+                error.message,
+                fix="have yourself allowed to create serviceaccounts/token there, or name another account",
             ) from None
         status = answer["status"]
         expires = datetime.fromisoformat(status["expirationTimestamp"]).astimezone(UTC).timestamp()

@@ -180,7 +180,12 @@ def test_apply_waits_until_ready(innervate: Innervate, tell: Tell) -> None:
                 break
             except NotFound:
                 continue
-        tell("support", conditions=[ready("True", "Serving", "")])
+        traceparent = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
+        tell(
+            "support",
+            conditions=[ready("True", "Serving", "")],
+            trace={"generation": 1, "traceparent": traceparent},
+        )
 
     operator = threading.Thread(target=operate)
     operator.start()
@@ -188,6 +193,7 @@ def test_apply_waits_until_ready(innervate: Innervate, tell: Tell) -> None:
     operator.join()
     assert done.returncode == Exit.OK, done.stderr
     assert "MemoryStore support is ready" in done.stderr
+    assert "innervate trace show memorystore/support -n client-" in done.stderr
 
 
 def test_apply_tells_what_did_not_get_ready(innervate: Innervate) -> None:
@@ -238,6 +244,12 @@ def test_a_missing_account_is_told(kubectl: Kubectl) -> None:
     with pytest.raises(NotFound, match="create serviceaccount nobody") as refused:
         Forwarded(kubectl, "support", "nobody").token()
     assert refused.value.field == "service_account"
+
+
+def test_who_may_not_request_tokens_is_told(api_server: ControlPlane, kubectl: Kubectl) -> None:
+    nobody = Kubectl(namespace=kubectl.namespace, kubeconfig=str(api_server.kubeconfig_for("nobody")))
+    with pytest.raises(PermissionDenied, match="serviceaccounts/token"):
+        Forwarded(nobody, "support", "agent").token()
 
 
 def test_a_missing_store_is_told_at_once(kubectl: Kubectl) -> None:

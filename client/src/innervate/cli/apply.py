@@ -66,6 +66,8 @@ def apply(
         print_json(resources)
     if trace:
         _show_traces(planned, kubectl)
+    else:
+        _name_traces(resources)
     unready = [each for each in resources if wait and not waiting.settled(each)]
     for each in unready:
         name = each["metadata"]["name"]
@@ -140,6 +142,15 @@ def _conditions(resource: Mapping[str, Any]) -> Table:
     if not conditions:
         table.add_row("", "", "", "no operator has looked at it yet")
     return table
+
+
+def _name_traces(resources: Sequence[Mapping[str, Any]]) -> None:
+    for each in resources:
+        metadata = each["metadata"]
+        if (each.get("status") or {}).get("trace"):
+            where = f" -n {metadata['namespace']}" if metadata.get("namespace") else ""
+            what = f"{each['kind'].lower()}/{metadata['name']}{where}"
+            err.print(f"what the operator did: innervate trace show {what}", markup=False, soft_wrap=True)
 
 
 def _show_traces(planned: Sequence[Planned], kubectl: Kubectl) -> None:
