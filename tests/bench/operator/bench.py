@@ -26,9 +26,7 @@ LIFE_OBJECTS = 100
 """Objects of the run that is watched to its end: writes by object do not depend on how many there are."""
 IDLE_S = 30.0
 IDLE_RESYNC_S = 5
-TAKEOVERS = 3
-FOLLOWING_S = 5.0
-"""How long a standby is given to follow before its leader is killed."""
+TAKEOVERS = 5
 
 
 class Rush(NamedTuple):
@@ -127,7 +125,7 @@ def _life(who: Contestant, directory: Path, objects: int) -> Life:
             takeovers = []
             for number in range(TAKEOVERS):
                 running.append(who.start(kubeconfig, log))
-                time.sleep(FOLLOWING_S)
+                running[-1].await_following()
                 died = time.monotonic()
                 running.pop(0).kill()
                 stage.create([f"orphan-{number}"])
