@@ -45,6 +45,19 @@ def test_only_selected_pods_come_in_until_the_policy_goes(pods):
     pods.settles(_reach(friends=True, strangers=True))
 
 
+def test_a_node_enforces_what_it_missed_while_it_was_cut_off(pods):
+    edge = pods.cluster.edge
+    server = {"podSelector": {"matchLabels": {"app": "friend"}}, "policyTypes": ["Egress"]}
+    edge.cut()
+    try:
+        pods.apply(_policy("stay-in", server))
+        pods.settles({("friend-core", "server"): False})
+        time.sleep(15)  # longer than a silent connection is kept
+    finally:
+        edge.heal()
+    pods.settles(_reach(friends=False, strangers=True))
+
+
 def test_an_isolated_pod_still_answers_its_kubelet(pods):
     pods.apply(_policy("deny-all", {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}))
     pods.settles(_reach(friends=False, strangers=False))

@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import logging
+import socket
 import ssl
 import threading
 import time
@@ -35,7 +36,11 @@ class Key(NamedTuple):
 
 _WATCH_S = 240
 """The API server ends a watch after this many seconds; the next one begins where it ended."""
+_CONNECT_S = 3.0
 _RETRY_S = 0.5
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
+"""A silent connection through a cut link is given up after 11 seconds, so that a healed
+link is used at once and not when the other end happens to try again."""
 _log = logging.getLogger(__name__)
 
 
@@ -140,9 +145,14 @@ class Watched:
 
     def _get(self, query: dict[str, str], *, timeout_s: float) -> Iterator[bytes]:
         connection = http.client.HTTPSConnection(
-            self._access.host, self._access.port, context=self._access.tls, timeout=timeout_s
+            self._access.host, self._access.port, context=self._access.tls, timeout=_CONNECT_S
         )
         try:
+            connection.connect()
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE.items():
+                connection.sock.setsockopt(socket.IPPROTO_TCP, option, value)
+            connection.sock.settimeout(timeout_s)
             connection.request("GET", f"{self._path}?{urlencode(query)}")
             response = connection.getresponse()
             if response.status != http.client.OK:

@@ -82,7 +82,7 @@ def build(names: Iterable[str] = tuple(SERVICES)) -> list[Image]:
         When a part cannot be made.
     """
     root = workspace()
-    with store.locked():
+    with store.locked("layers"):
         base = _base_layer()
         built = [archive.image(BASE, {"Env": [], "Cmd": ["/bin/sh"]}, [base])]
         built += [_service(root, name, base) for name in names]

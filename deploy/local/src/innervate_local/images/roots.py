@@ -40,7 +40,7 @@ def seed(root: Path) -> None:
     root
         The directory to make.
     """
-    with store.locked():
+    with store.locked("root"):
         kept = _kept()
         if not kept.is_dir() or _device(kept) != _device(root.parent):
             return
@@ -65,7 +65,7 @@ def keep(images: Iterable[Image]) -> None:
         When containerd does not start or refuses them.
     """
     images = tuple(images)
-    with store.locked():
+    with store.locked("root"):
         stamp = _kept().with_suffix(".json")
         wanted = _contents(images)
         if _kept().is_dir() and stamp.is_file() and wanted <= set(json.loads(stamp.read_text())):

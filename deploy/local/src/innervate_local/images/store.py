@@ -70,10 +70,16 @@ def made(recipe: str, make: Callable[[BinaryIO], object]) -> Blob:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """Let only one process build images at a time."""
+def locked(what: str) -> Iterator[None]:
+    """Let only one process work on a part of the cache at a time.
+
+    Parameters
+    ----------
+    what
+        The part's name.
+    """
     directory().mkdir(parents=True, exist_ok=True)
-    with (directory() / "lock").open("w") as handle:
+    with (directory() / f"{what}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
