@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import compileall
 import hashlib
 import platform
-import py_compile
 import re
 import shutil
 import subprocess
@@ -153,14 +151,17 @@ def place(members: Iterable[Path], directory: Path) -> None:
 def _compile(directory: Path) -> None:
     if not _COMPILES:
         return
-    compileall.compile_dir(
-        directory,
-        quiet=2,
-        workers=0,
-        # Tracebacks and digests must not name the directory that this was made in.
-        stripdir=str(directory),
-        prependdir=TARGET,
-        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    # One process of its own: what a compiled file looks like depends a little on what
+    # the same interpreter compiled or held before.
+    subprocess.run(
+        [
+            *(sys.executable, "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"),
+            # Tracebacks and digests must not name the directory that this was made in.
+            *("-s", str(directory), "-p", TARGET, str(directory)),
+        ],
+        stdout=subprocess.DEVNULL,
+        # Packages carry files for other versions of Python; those stay as they are.
+        check=False,
     )
 
 
