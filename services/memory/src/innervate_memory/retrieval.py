@@ -54,7 +54,8 @@ def rank(index: SpaceIndex, query: str, *, chosen: Filter, as_of: int, limit: in
         return []
     scores = index.scores(query)
     session_of = index.session_of
-    own = scores.turn * candidates
+    own = scores.turn
+    own *= candidates  # in place, as below: fresh arrays of this size cost more than the arithmetic
     whole = scores.session[session_of]
     found = candidates & ((own > 0) | (whole > 0))
     if not found.any():
@@ -65,16 +66,14 @@ def rank(index: SpaceIndex, query: str, *, chosen: Filter, as_of: int, limit: in
     np.maximum.at(best, session_of, own)
     turn = _normal(best[shown])
     session = _normal(scores.session[shown])
-    total = np.where(found, own * turn.factor + whole * session.factor, -np.inf)
-    ranked = [
-        Ranked(
-            index.ids[row],
-            round(turn.of(own[row]) + session.of(whole[row]), _DECIMALS),
-            turn.of(own[row]),
-            session.of(whole[row]),
-        )
-        for row in _first(total, limit)
-    ]
+    own *= turn.factor
+    whole *= session.factor
+    total = own + whole
+    total[~found] = -np.inf
+    ranked = []
+    for row in _first(total, limit):
+        parts = float(own[row]) - turn.shift, float(whole[row]) - session.shift
+        ranked.append(Ranked(index.ids[row], round(sum(parts), _DECIMALS), *parts))
     return sorted(ranked, key=lambda each: (-each.score, each.id))[:limit]
 
 
@@ -88,15 +87,13 @@ def _first(total: Floats, limit: int) -> list[int]:
 
 
 class _Normal(NamedTuple):
-    """A linear map to deviations from a mean; everything to 0 where there is no deviation."""
+    """A linear map to deviations from a mean: times the factor, less the shift; all 0 without deviation."""
 
-    mean: float
     factor: float
-
-    def of(self, value: float) -> float:
-        return float((value - self.mean) * self.factor)
+    shift: float
 
 
 def _normal(population: Floats) -> _Normal:
     deviation = float(population.std())
-    return _Normal(float(population.mean()), 1 / deviation if deviation > 10.0**-_DECIMALS else 0.0)
+    factor = 1 / deviation if deviation > 10.0**-_DECIMALS else 0.0
+    return _Normal(factor, float(population.mean()) * factor)
