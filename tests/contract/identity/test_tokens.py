@@ -151,7 +151,7 @@ async def test_from_a_token_to_a_certificate_to_an_authenticated_call(cluster, t
             health_listen=None,
             metrics_listen=None,
             identity=IdentityConfig(
-                endpoint=f"localhost:{port}", dns_names=(f"m.{cluster.namespace}.svc", "localhost")
+                endpoint=f"localhost:{port}", dns_names=(f"memory.{cluster.namespace}.svc", "localhost")
             ),
             drain=DrainConfig(delay_seconds=0, grace_seconds=1),
             paths=paths,

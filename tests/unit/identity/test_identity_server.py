@@ -85,7 +85,7 @@ async def serving(tmp_path, policy, review=review):
         identity_directory=tmp_path / "identity",
     )
     paths.trust_directory.mkdir()
-    paths.token_file.write_text("token:shop:agent\n")
+    paths.token_file.write_text("token:shop:m\n")
     served = Served(authority, await port, paths)
     served.trust(authority.state.bundle)
     try:
@@ -108,7 +108,7 @@ async def test_a_workload_gets_a_certificate_for_its_own_key(served):
     uris = certificate.leaf.extensions.get_extension_for_class(
         x509.SubjectAlternativeName
     ).value.get_values_for_type(x509.UniformResourceIdentifier)
-    assert uris == ["spiffe://innervate.local/ns/shop/sa/agent"]
+    assert uris == ["spiffe://innervate.local/ns/shop/sa/m"]
 
 
 async def test_what_it_gets_a_stock_tls_client_trusts(served, tmp_path):
@@ -143,8 +143,8 @@ async def test_what_it_gets_a_stock_tls_client_trusts(served, tmp_path):
     [
         ("nonsense", ("m.shop.svc",), grpc.StatusCode.UNAUTHENTICATED, "does not know the token"),
         ("broken", ("m.shop.svc",), grpc.StatusCode.UNAVAILABLE, "does not answer"),
-        ("token:shop:agent", ("m.other.svc",), grpc.StatusCode.PERMISSION_DENIED, "m.other.svc"),
-        ("token:other:agent", ("m.shop.svc",), grpc.StatusCode.PERMISSION_DENIED, "other/agent"),
+        ("token:shop:m", ("m.other.svc",), grpc.StatusCode.PERMISSION_DENIED, "m.other.svc"),
+        ("token:other:m", ("m.shop.svc",), grpc.StatusCode.PERMISSION_DENIED, "other/m"),
     ],
 )
 async def test_a_refusal_says_why(served, token, names, code, text):
@@ -170,7 +170,7 @@ async def test_an_authority_that_is_not_trusted_gets_no_token(tmp_path):
         assert not seen
         served.trust(served.authority.state.bundle)
         await served.ask()
-        assert seen == ["token:shop:agent"]
+        assert seen == ["token:shop:m"]
 
 
 async def test_another_trust_domain_is_noticed(served):
@@ -180,8 +180,8 @@ async def test_another_trust_domain_is_noticed(served):
 
 async def test_an_account_that_asks_too_often_is_told_when_to_come_again(served):
     credentials = grpc.ssl_channel_credentials(served.authority.state.bundle.encode())
-    message = identity_pb2.IssueRequest(certificate_signing_request=signing_request(["m.shop"]).der)
-    metadata = (("authorization", "Bearer token:shop:agent"),)
+    message = identity_pb2.IssueRequest(certificate_signing_request=signing_request(["localhost"]).der)
+    metadata = (("authorization", "Bearer token:shop:m"),)
     async with grpc.aio.secure_channel(served.endpoint, credentials) as channel:
         stub = identity_pb2_grpc.IdentityServiceStub(channel)
         answers = await asyncio.gather(
@@ -203,7 +203,7 @@ async def test_a_request_of_absurd_size_is_refused(served):
     async with grpc.aio.secure_channel(served.endpoint, credentials) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await identity_pb2_grpc.IdentityServiceStub(channel).Issue(
-                message, metadata=(("authorization", "Bearer token:shop:agent"),)
+                message, metadata=(("authorization", "Bearer token:shop:m"),)
             )
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -297,7 +297,7 @@ async def test_renewal_goes_on_after_the_authority_was_away(served, caplog):
             while "no certificate from the identity authority" not in caplog.text:  # noqa: ASYNC110  a log
                 await asyncio.sleep(0.01)
         assert certificates.problem() == "no certificate yet"
-        served.paths.token_file.write_text("token:shop:agent")
+        served.paths.token_file.write_text("token:shop:m")
         certificate = await certificates.first()
         assert certificates.problem() is None
         assert directory.read(served.paths.identity_directory) == certificate

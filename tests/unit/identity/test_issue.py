@@ -16,7 +16,7 @@ from innervate_operator.identity.issue import allowed_name, issue
 from innervate_service.auth import Identity
 from innervate_service.errors import InvalidArgument, PermissionDenied, ServiceError
 
-AGENT = Identity("shop", "agent")
+AGENT = Identity("shop", "m")
 SHA256 = hashes.SHA256()
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -64,7 +64,7 @@ def test_the_certificate_holds_the_accounts_spiffe_id_and_the_names(sign, state,
     assert alternative.critical
     assert alternative.value.get_values_for_type(x509.DNSName) == list(names)
     uris = alternative.value.get_values_for_type(x509.UniformResourceIdentifier)
-    assert uris == ["spiffe://innervate.local/ns/shop/sa/agent"]
+    assert uris == ["spiffe://innervate.local/ns/shop/sa/m"]
     assert leaf.not_valid_after_utc == issued.not_after == clock.now + policy.leaf
     assert leaf.not_valid_before_utc < clock.now
     assert not extension(leaf, x509.BasicConstraints).value.ca
@@ -89,13 +89,14 @@ def test_everything_else_in_the_request_is_ignored(sign):
     assert not extension(leaf, x509.BasicConstraints).value.ca
     assert list(leaf.subject) == []
     values = [name.value for name in extension(leaf, x509.SubjectAlternativeName).value]
-    assert values == ["spiffe://innervate.local/ns/shop/sa/agent", "m.shop"]
+    assert values == ["spiffe://innervate.local/ns/shop/sa/m", "m.shop"]
 
 
 @pytest.mark.parametrize(
     "name",
     [
         "m.other",
+        "n.shop.svc",
         "m.other.svc",
         "m.shop.svc.other.domain",
         "m.x.shop.svc",
@@ -116,7 +117,7 @@ def test_everything_else_in_the_request_is_ignored(sign):
     ],
 )
 def test_a_name_of_somebody_else_is_refused_and_named(sign, name):
-    with pytest.raises(PermissionDenied, match="shop/agent") as refused:
+    with pytest.raises(PermissionDenied, match="shop/m") as refused:
         sign(request("m.shop.svc", name))
     assert name in str(refused.value) or repr(name) in str(refused.value)
 
@@ -208,5 +209,5 @@ def test_too_many_names_are_refused(sign):
 def test_no_name_at_all_is_a_client(sign):
     leaf = x509.load_pem_x509_certificate(sign(request()).chain.encode())
     assert [name.value for name in extension(leaf, x509.SubjectAlternativeName).value] == [
-        "spiffe://innervate.local/ns/shop/sa/agent"
+        "spiffe://innervate.local/ns/shop/sa/m"
     ]

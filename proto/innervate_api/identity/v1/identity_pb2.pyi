@@ -23,7 +23,7 @@ class IssueRequest(_message.Message):
 
     CERTIFICATE_SIGNING_REQUEST_FIELD_NUMBER: _builtins.int
     certificate_signing_request: _builtins.bytes
-    """PKCS#10, DER. Its DNS names must be Services of the caller's own namespace."""
+    """PKCS#10, DER. Its DNS names must be those of the Service named like the caller's account."""
     def __init__(
         self,
         *,

@@ -47,16 +47,16 @@ def spiffe_id(identity: Identity, trust_domain: str) -> str:
     return f"spiffe://{trust_domain}/ns/{identity.namespace}/sa/{identity.account}"
 
 
-def allowed_name(name: str, *, namespace: str, cluster_domain: str) -> bool:
-    """Whether a DNS name is a Service of the namespace, or this machine itself."""
+def allowed_name(name: str, *, service: str, namespace: str, cluster_domain: str) -> bool:
+    """Whether a DNS name is that Service of the namespace, or this machine itself."""
     if name == "localhost":
         return True
-    service, _, rest = name.partition(".")
-    return _LABEL.fullmatch(service) is not None and rest in {
-        namespace,
-        f"{namespace}.svc",
-        f"{namespace}.svc.{cluster_domain}",
-    }
+    asked, _, rest = name.partition(".")
+    return (
+        asked == service
+        and _LABEL.fullmatch(asked) is not None
+        and rest in {namespace, f"{namespace}.svc", f"{namespace}.svc.{cluster_domain}"}
+    )
 
 
 def issue(
@@ -68,6 +68,7 @@ def issue(
     policy: RotationPolicy,
     trust_domain: str,
     cluster_domain: str,
+    service: str | None = None,
 ) -> Issued:
     """Sign a request for a service account.
 
@@ -78,23 +79,29 @@ def issue(
     ----------
     request
         PKCS#10, DER.
+    service
+        The Service that the account may speak for; left out, the one of its own name: no account of a
+        namespace can pass for another's service.
 
     Raises
     ------
     InvalidArgument
         It is no proper request, or its key is weak.
     PermissionDenied
-        It asks for a name that is not the account's namespace's.
+        It asks for a name that is not the account's.
     """
     csr = _parse(request)
     public = _public_key(csr)
     names = _dns_names(csr)
+    service = service or identity.account
     for name in names:
-        if not allowed_name(name, namespace=identity.namespace, cluster_domain=cluster_domain):
+        if not allowed_name(
+            name, service=service, namespace=identity.namespace, cluster_domain=cluster_domain
+        ):
+            own = f"{service}.{identity.namespace}"
             raise PermissionDenied(
                 f"service account {identity} may not have a certificate for {name[:255]!r}; ask for "
-                f"<service>.{identity.namespace}, <service>.{identity.namespace}.svc, "
-                f"<service>.{identity.namespace}.svc.{cluster_domain} or localhost",
+                f"{own}, {own}.svc, {own}.svc.{cluster_domain} or localhost",
                 {"caller": str(identity), "dnsName": name[:255]},
             )
     signer = state.signer(now)

@@ -96,7 +96,7 @@ class IdentityAuthority:
         self.state = state
         self._changed.set()
 
-    def issue(self, request: bytes, identity: Identity) -> Issued:
+    def issue(self, request: bytes, identity: Identity, *, service: str | None = None) -> Issued:
         """Sign a request; see `innervate_operator.identity.issue.issue`."""
         return issue(
             self.state,
@@ -106,13 +106,15 @@ class IdentityAuthority:
             policy=self.settings.policy,
             trust_domain=self.settings.trust_domain,
             cluster_domain=self.settings.cluster_domain,
+            service=service,
         )
 
     def issue_own(self) -> Certificate:
         """A certificate for the authority's own Service, with a fresh key."""
         settings = self.settings
         request = signing_request(settings.dns_names)
-        issued = self.issue(request.der, Identity(settings.namespace, settings.account))
+        own = Identity(settings.namespace, settings.account)
+        issued = self.issue(request.der, own, service=settings.service)
         return Certificate(
             chain=issued.chain.encode(), key=request.key, authorities=self.state.bundle.encode()
         )
