@@ -200,7 +200,7 @@ def test_apply_tells_what_did_not_get_ready(innervate: Innervate) -> None:
     done = innervate("apply", "-f", "-", "--timeout", "1", stdin=store("support"))
     assert done.returncode == Exit.FAILED
     assert "no operator has looked at it yet" in done.stderr
-    assert "innervate get memorystore support --tree" in done.stderr
+    assert "innervate get memorystore support -n client-" in done.stderr
 
 
 def test_apply_refuses_before_the_cluster_does(innervate: Innervate, kubectl: Kubectl) -> None:

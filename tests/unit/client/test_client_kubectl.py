@@ -72,7 +72,8 @@ def test_a_forward_that_may_work_later_is_worth_trying_again(words: str, kind: t
     assert (error.retry_after is not None) == (kind is Unavailable)
 
 
-def test_options_of_kubectl_are_passed_on() -> None:
+def test_options_of_kubectl_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INNERVATE_KUBECTL", "kubectl")
     kubectl = Kubectl(context="prod", namespace="shop", kubeconfig="/tmp/config")
     assert kubectl.command("get", "pods")[1:] == [
         "--context=prod",

@@ -70,9 +70,9 @@ def apply(
         _name_traces(resources)
     unready = [each for each in resources if wait and not waiting.settled(each)]
     for each in unready:
-        name = each["metadata"]["name"]
+        kind, name, where = _names(each)
         err.print(
-            f"{each['kind']} {name} is not ready; see: innervate get {each['kind'].lower()} {name} --tree",
+            f"{each['kind']} {name} is not ready; see: innervate get {kind} {name}{where} --tree",
             markup=False,
             soft_wrap=True,
         )
@@ -144,12 +144,18 @@ def _conditions(resource: Mapping[str, Any]) -> Table:
     return table
 
 
+def _names(resource: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Kind, name and namespace option, as a command takes them."""
+    metadata = resource["metadata"]
+    where = f" -n {metadata['namespace']}" if metadata.get("namespace") else ""
+    return resource["kind"].lower(), metadata["name"], where
+
+
 def _name_traces(resources: Sequence[Mapping[str, Any]]) -> None:
     for each in resources:
-        metadata = each["metadata"]
+        kind, name, where = _names(each)
         if (each.get("status") or {}).get("trace"):
-            where = f" -n {metadata['namespace']}" if metadata.get("namespace") else ""
-            what = f"{each['kind'].lower()}/{metadata['name']}{where}"
+            what = f"{kind}/{name}{where}"
             err.print(f"what the operator did: innervate trace show {what}", markup=False, soft_wrap=True)
 
 

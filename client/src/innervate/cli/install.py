@@ -100,17 +100,17 @@ def uninstall(
     held = [each for each in resources if FINALIZER in (each["metadata"].get("finalizers") or ())]
     if held:
         raise ClusterRefused(
-            f"{len(held)} resources still need the operator to undo what is outside their namespace: "
+            "the operator is still needed, to undo what is outside the namespace of "
             + ", ".join(_title(each) for each in held),
             fix=f"delete them first, or give up what they hold with the annotation {ABANDON}=true",
         )
     volumes = _volumes(kubectl)
     if resources:
-        err.print(f"These {len(resources)} resources stay and go on serving, but nobody looks after them:")
+        err.print("These resources stay and go on serving, but nobody looks after them:")
         for each in resources:
             err.print(f"  {_title(each)}", markup=False)
     if volumes:
-        err.print(f"These {len(volumes)} volumes stay with their data:")
+        err.print("These volumes stay with their data:")
         for each in volumes:
             err.print(f"  {_title(each)}  {each['spec']['resources']['requests']['storage']}", markup=False)
     err.print("The custom resource definitions stay.")
