@@ -1,13 +1,14 @@
 """Forgetting: nothing of the text stays, counters follow, and retention erases what it should and no more."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from eventually import eventually
 from innervate_memory.config import Durability, ForgetConfig
 from innervate_memory.connection import RedisConnection
 from innervate_memory.memory import flush_usage
-from innervate_memory.records import Content, Filter
+from innervate_memory.records import Content, Filter, encode
 from innervate_service.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from memory_core import replica
 from redis_process import RedisProcess
@@ -82,6 +83,31 @@ async def test_a_record_is_superseded_once(make):
     assert all(isinstance(result, FailedPrecondition) for result in results if isinstance(result, Exception))
     assert all(done[0].id in str(result) for result in results if isinstance(result, Exception))
     assert [record.id for record in await one.listed("space")] == [done[0].id]
+
+
+async def test_a_record_that_changed_after_it_was_read_is_not_overwritten(make, clock):
+    one = make()
+    (old_id,) = await one.put("space", "tea")
+    (old,) = await one.store.read("space", [old_id], deadline=one.deadline)
+    await one.memory.supersede("space", old_id, Content(text="newer"), deadline=one.deadline)
+    late = one.memory._record(Content(text="late"), supersedes=old_id)
+    replacing = (old_id, encode(old), encode(replace(old, superseded_by=late.id)))
+    settings = {"change": "C", "now": clock(), "deadline": one.deadline, "replacing": replacing}
+    assert await one.store._write("space", [late], **settings) == []
+    assert [record.content.text for record in await one.listed("space")] == ["newer"]
+
+
+async def test_an_erasure_under_a_condition_checks_it_again(make, clock):
+    """Between finding a record and erasing it somebody may have used it, or put its key anew."""
+    one = make(forget=ForgetConfig(max_idle_seconds=50))
+    ids = await one.put("space", Content(text="tea", ttl=100_000_000), "tea")
+    cutoff = clock.now
+    await one.store.mark_used("space", ids[:1], now=cutoff + 1, deadline=one.deadline)
+    for condition, left in (("expired", 2), ("idle", 1)):
+        await one.store.erase(
+            "space", ids, change="C", deadline=one.deadline, condition=condition, cutoff=cutoff
+        )
+        assert len(await one.listed("space")) == left
 
 
 async def test_a_repeated_supersede_with_a_key_gives_the_same_answer(make):

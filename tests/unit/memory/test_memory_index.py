@@ -174,7 +174,8 @@ def test_after_any_history_the_index_is_as_if_built_at_once(history, words, user
     for each in records.values():
         fresh.put(each)
     fresh.expire(now)
-    assert len(index) == len(fresh)
+    live = [each for each in records.values() if not each.superseded_by and not each.expired(now)]
+    assert len(index) == len(fresh) == len(live)
     query, chosen = " ".join(words), Filter(user_id=user)
     mine = rank(index, query, chosen=chosen, as_of=0, limit=50)
     theirs = rank(fresh, query, chosen=chosen, as_of=0, limit=50)

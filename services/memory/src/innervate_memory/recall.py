@@ -74,7 +74,7 @@ class Recall:
         ------
         Unavailable
             Redis does not answer, or reading a large space for the first time takes longer than the
-            deadline; it goes on, so that trying again helps.
+            deadline; reading goes on, so that trying again helps.
         """
 
         def ranked(index: SpaceIndex) -> list[Ranked]:
@@ -90,8 +90,8 @@ class Recall:
                 return await asyncio.shield(task)
         except TimeoutError as error:
             raise Unavailable(
-                "the space is still being read for searching, which takes longer than this call's deadline; "
-                "it goes on, try again"
+                "the space could not be read for searching within this call's deadline: it is large and new "
+                "to this replica, or Redis is slow or away; reading goes on, try again"
             ) from error
 
     async def close(self) -> None:
@@ -125,7 +125,7 @@ class Recall:
         for _ in range(_BUILD_TRIES):
             if held.place is None:
                 async with self._builds:
-                    await self._build(space, held, deadline=deadline)
+                    await self._build(space, held)
             if held.place is None or await self._follow(space, held, deadline=deadline):
                 return
             held.place = None
@@ -146,10 +146,11 @@ class Recall:
             more = changes.more
         return True
 
-    async def _build(self, space: str, held: _Space, *, deadline: float) -> None:
+    async def _build(self, space: str, held: _Space) -> None:
         """Read all records. The place is taken first: what changes meanwhile is applied again after it."""
         index = SpaceIndex()
-        place = await self._store.end_of_log(space, deadline=deadline)
+        soon = asyncio.get_running_loop().time() + _BUILD_SECONDS
+        place = await self._store.end_of_log(space, deadline=soon)
         if place is not None:
             async for batch in self._store.scan(space, seconds_each=_BUILD_SECONDS):
                 await self._in_thread(_add, index, batch)
