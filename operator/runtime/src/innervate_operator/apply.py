@@ -153,7 +153,9 @@ class Applier:
         # is applied after them; so they are created only until that is on record.
         if not plan.ensure:
             return ""
-        names = digest({"ensure": [str(Reference.of(child.kind, child.manifest)) for child in plan.ensure]})
+        names = digest(
+            {"ensure": [[child.kind.kind, child.manifest["metadata"]["name"]] for child in plan.ensure]}
+        )
         annotations = (first["metadata"].get("annotations") or {}) if first is not None else {}
         if annotations.get(ENSURED) == names or self._ensured.get(owner.uid) == names:
             return names

@@ -1,0 +1,193 @@
+"""etcd, API server and controller manager, without nodes; engines that die at a chosen write."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from innervate_kinds.api.kind import NAMESPACE, Kind, Reference
+from innervate_kinds.api.plan import Config, Trust
+from innervate_local.control_plane import ControlPlane
+from innervate_operator import credentials
+from innervate_operator.client import Client, Open, Transport
+from innervate_operator.clock import SystemClock
+from innervate_operator.engine import Engine
+from innervate_operator.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from innervate_kinds.api.room import Room
+
+ROOT = Path(__file__).parents[3]
+CRD = Kind(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
+POLL_SECONDS = 0.2
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class MortalClient(Client):
+    """The client of a process that dies right before or right after its n-th write."""
+
+    __slots__ = ()
+
+    async def write(self, verb: str, method: str, reference: Reference, **rest: Any) -> Any:
+        if reference.kind.kind == "Event":
+            return await super().write(verb, method, reference, **rest)
+        fate = FATES[self.transport]
+        fate.writes.append(f"{verb} {reference.kind.kind}")
+        number = len(fate.writes) - 1
+        if number == fate.dies_at and fate.before:
+            raise Crash
+        answer = await super().write(verb, method, reference, **rest)
+        if number == fate.dies_at:
+            raise Crash
+        return answer
+
+
+class Fate:
+    """What becomes of one process."""
+
+    def __init__(self, dies_at: int | None, *, before: bool) -> None:
+        self.dies_at = dies_at
+        self.before = before
+        self.writes: list[str] = []
+
+
+FATES: dict[Transport, Fate] = {}
+
+
+def config() -> Config:
+    return Config(
+        version="0.1.0",
+        namespace="innervate-system",
+        service_account="innervate-operator",
+        trust_domain="innervate.local",
+        identity_endpoint="innervate-identity.innervate-system.svc:7443",
+        trust=Trust(ca_bundle="none", jwks="{}", issuer="issuer"),
+        registry="",
+        images={},
+        image_pull_policy="IfNotPresent",
+        image_pull_secrets=(),
+        otlp_endpoint=None,
+    )
+
+
+@contextlib.asynccontextmanager
+async def process(
+    plane: ControlPlane,
+    room: Room[Any, Any],
+    namespace: str,
+    *,
+    dies_at: int | None = None,
+    before: bool = True,
+) -> AsyncIterator[tuple[asyncio.Task[None], Fate]]:
+    """One life of an operator for one namespace; the task ends when it dies."""
+    transport = Transport(credentials.load(plane.kubeconfig))
+    fate = FATES[transport] = Fate(dies_at, before=before)
+    engine = Engine(
+        MortalClient(transport, Open()),
+        [room],
+        Settings(namespace="default", watch_namespaces=(namespace,), workers=2),
+        clock=SystemClock(),
+        config=config,
+        doubt_seconds=0.5,
+    )
+
+    async def follow() -> None:
+        while True:
+            await engine.own.fill()
+            await engine.own.confirm()
+            await asyncio.sleep(POLL_SECONDS)
+
+    tasks = [asyncio.create_task(engine.reflect())]
+    await engine.fill()
+    tasks.append(asyncio.create_task(follow()))
+    await engine.synced()
+    work = asyncio.create_task(engine.work())
+    try:
+        yield work, fate
+    finally:
+        for task in (*tasks, work):
+            task.cancel()
+        await asyncio.gather(*tasks, work, return_exceptions=True)
+        await engine.prober.close()
+        del FATES[transport]
+        await transport.close()
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane whose garbage collector and workload controllers run; our CRDs are installed."""
+
+    async def install(running: ControlPlane) -> None:
+        transport = Transport(credentials.load(running.kubeconfig))
+        client = Client(transport, Open())
+        for path in sorted((ROOT / "crds").glob("*.yaml")):
+            manifest = yaml.safe_load(path.read_text())
+            await client.apply(Reference.of(CRD, manifest), manifest, manager="test")
+            names = manifest["spec"]["names"]
+            kind = Kind(manifest["spec"]["group"], "v1alpha1", names["kind"], names["plural"])
+            await eventually(lambda kind=kind: served(client, kind))
+        await transport.close()
+
+    async def served(client: Client, kind: Kind) -> bool:
+        with contextlib.suppress(Exception):
+            async for _ in client.pages(kind):
+                return True
+        return False
+
+    with ControlPlane(tmp_path_factory.mktemp("faults"), controller_manager=True) as running:
+        asyncio.run(install(running))
+        yield running
+
+
+@pytest.fixture
+async def admin(plane: ControlPlane) -> AsyncIterator[Client]:
+    """An administrator."""
+    transport = Transport(credentials.load(plane.kubeconfig))
+    yield Client(transport, Open())
+    await transport.close()
+
+
+@pytest.fixture
+def namespace(admin: Client) -> Callable[[str], Any]:
+    """Makes a namespace."""
+
+    async def make(name: str) -> str:
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        await admin.create(Reference.of(NAMESPACE, manifest), manifest, manager="test")
+        return name
+
+    return make
+
+
+async def eventually(check: Callable[[], Any], *, seconds: float = 90.0) -> Any:
+    """The first true result of a check, which may be a coroutine function."""
+    end = asyncio.get_running_loop().time() + seconds
+    while True:
+        found = check()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return found
+        assert asyncio.get_running_loop().time() < end, "it did not become true"
+        await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def wait() -> Callable[..., Any]:
+    return eventually
+
+
+@pytest.fixture
+def operate() -> Any:
+    return process
