@@ -122,13 +122,14 @@ def test_a_name_of_somebody_else_is_refused_and_named(sign, name):
     assert name in str(refused.value) or repr(name) in str(refused.value)
 
 
-@given(st.text(alphabet="abc.*-", max_size=20), st.sampled_from(["a", "b", "abc"]))
-def test_an_allowed_name_is_a_service_of_the_namespace(name, namespace):
-    if allowed_name(name, namespace=namespace, cluster_domain="cluster.local"):
-        service, rest = name.split(".", 1)
-        assert service
-        assert rest == namespace
-        assert "*" not in name
+@given(
+    st.text(alphabet="abc.*-", max_size=20),
+    st.sampled_from(["a", "ab", "*"]),
+    st.sampled_from(["a", "b", "abc"]),
+)
+def test_an_allowed_name_is_the_service_in_its_namespace(name, service, namespace):
+    allowed = allowed_name(name, service=service, namespace=namespace, cluster_domain="cluster.local")
+    assert allowed == (name == f"{service}.{namespace}" and service != "*")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ def write(directory: Path, certificate: Certificate) -> None:
         The directory cannot be written.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    current = directory / _CURRENT
+    # Left in place until the next time: a reader may have followed the link and not opened the file yet.
+    before = current.readlink().name if current.is_symlink() else ""
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
     for name, content in zip(
         _NAMES, (certificate.chain, certificate.key, certificate.authorities), strict=True
@@ -35,13 +38,14 @@ def write(directory: Path, certificate: Certificate) -> None:
         descriptor = os.open(fresh / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-    _link(directory / _CURRENT, fresh.name)
+    _link(current, fresh.name)
     for name in _NAMES:
         if not (directory / name).is_symlink():
             _link(directory / name, f"{_CURRENT}/{name}")
     for entry in list(os.scandir(directory)):
-        # The one before, and what a crash may have left half written.
-        if entry.name.startswith("..") and entry.name != fresh.name and entry.is_dir(follow_symlinks=False):
+        # Older ones, and what a crash may have left half written.
+        old = entry.name.startswith("..") and entry.name not in {fresh.name, before}
+        if old and entry.is_dir(follow_symlinks=False):
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
