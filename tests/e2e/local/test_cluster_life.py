@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
 import urllib.request
 from contextlib import suppress
-from os import kill
+from os import getpid, kill
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,7 +45,6 @@ class Traces(NamedTuple):
     links: set[str]
     rules: str
     groups: set[Path]
-    namespaces: set[str]
 
     @classmethod
     def read(cls) -> Traces:
@@ -55,7 +55,6 @@ class Traces(NamedTuple):
             # Comments hold the time.
             rules="\n".join(line for line in rules if not line.startswith("#")),
             groups={path for each in cgroups.hierarchies() for path in each.root.glob(f"innervate-{NAME}*")},
-            namespaces=set(process.run(["lsns", "--type=net", "--noheadings", "--output=NS"]).split()),
         )
 
 
@@ -129,8 +128,9 @@ def test_a_cluster_lives_and_leaves_nothing(cluster: Cluster) -> None:
     use(cluster)
 
     directories, slot = (cluster.directory, RUN / NAME), cluster.slot
-    namespaces = Traces.read().namespaces - before.namespaces
     held = cgroups.processes(f"innervate-{NAME}")
+    namespaces = {namespace for pid in held if (namespace := network_of(pid))} - {network_of(getpid())}
+    assert len(namespaces) > len(cluster.nodes), "nodes and pods have their own"
     outside = [path for node in cluster.nodes for path in node.leftovers()]
     assert {path.parent.name for path in outside} == {"results", "s"}, "of CNI, and of the shims"
     assert mounts.below(*directories)
@@ -145,8 +145,8 @@ def test_a_cluster_lives_and_leaves_nothing(cluster: Cluster) -> None:
     assert slot.bridge not in after.links
     assert not {link for link in after.links - before.links if link.startswith(slot.bridge)}
     assert not after.groups
-    # Gone with their last process, if not at once; other clusters may come and go.
-    eventually(lambda: not namespaces & Traces.read().namespaces, "network namespaces gone")
+    # Gone some time after their last process.
+    eventually(lambda: not namespaces & all_networks(), "network namespaces gone")
     assert not [path for path in outside if path.exists()]
     logs = [each.readlink() for each in Path("/var/log/containers").iterdir()]
     assert not [target for target in logs if target.is_relative_to(directories[0])]
@@ -156,6 +156,18 @@ def known(cluster: Cluster) -> dict[str, process.Identity]:
     found = state.read(cluster.name)
     assert found
     return found.processes
+
+
+def network_of(pid: int) -> str | None:
+    """Give the number of a process's network namespace, if it still runs."""
+    try:
+        return re.sub(r"\D", "", str(Path(f"/proc/{pid}/ns/net").readlink()))
+    except FileNotFoundError:
+        return None
+
+
+def all_networks() -> set[str]:
+    return set(process.run(["lsns", "--type=net", "--noheadings", "--output=NS"]).split())
 
 
 def in_group(identity: process.Identity) -> bool:
