@@ -30,15 +30,16 @@ def test_what_is_written_is_read_and_for_the_owner_only(tmp_path, make):
         assert stat.S_IMODE((target / name).stat().st_mode) == 0o600
 
 
-def test_the_one_before_leaves_nothing_behind(tmp_path, make):
+def test_only_the_one_before_is_kept(tmp_path, make):
     for _ in range(5):
         directory.write(tmp_path, make())
     (tmp_path / "..halfway").mkdir()
+    before = (tmp_path / "..current").readlink().name
     directory.write(tmp_path, make())
     entries = sorted(path.name for path in tmp_path.iterdir())
     assert entries[-3:] == ["ca.crt", "tls.crt", "tls.key"]
-    assert len(entries) == 5
-    assert "..current" in entries
+    assert len(entries) == 6
+    assert {"..current", before, (tmp_path / "..current").readlink().name} <= set(entries)
 
 
 def test_a_volume_root_of_somebody_else_is_used_as_it_is(tmp_path, make):
