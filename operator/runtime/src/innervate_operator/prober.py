@@ -81,7 +81,7 @@ class Prober:
         self._wake = wake
         self._places = asyncio.Semaphore(concurrent)
         self._targets: dict[Reference, _Target] = {}
-        self._lines: dict[tuple[str, str], _Line] = {}
+        self._lines: dict[tuple[str, str, str], _Line] = {}
 
     def results(self, key: Reference) -> Mapping[str, ProbeResult]:
         """Last answers of a resource's probes, by name."""
@@ -131,7 +131,7 @@ class Prober:
         """Ask once; a failure is an answer too."""
         async with self._places:
             try:
-                call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._line(probe.target).unary_unary(
+                call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._line(probe).unary_unary(
                     probe.method
                 )
                 metadata = (("authorization", f"Bearer {self._token()}"),)
@@ -158,14 +158,20 @@ class Prober:
             await self._clock.sleep(probe.interval_seconds * random.uniform(0.9, 1.1))  # noqa: S311 -- as above
             await self._close_idle()
 
-    def _line(self, target: str) -> grpc.aio.Channel:
+    def _line(self, probe: Probe) -> grpc.aio.Channel:
         authorities = self._authorities()
-        line = self._lines.get((target, authorities))
+        key = (probe.target, probe.server_name, authorities)
+        line = self._lines.get(key)
         if line is None:
             credentials = grpc.ssl_channel_credentials(root_certificates=authorities.encode())
-            options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-            line = _Line(grpc.aio.secure_channel(target, credentials, options), 0.0)
-            self._lines[target, authorities] = line
+            options: list[tuple[str, Any]] = [
+                ("grpc.enable_retries", 0),
+                ("grpc.use_local_subchannel_pool", 1),
+            ]
+            if probe.server_name:
+                options.append(("grpc.ssl_target_name_override", probe.server_name))
+            line = _Line(grpc.aio.secure_channel(probe.target, credentials, options), 0.0)
+            self._lines[key] = line
         line.used_at = self._clock.monotonic()
         return line.channel
 

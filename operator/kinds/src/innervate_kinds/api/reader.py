@@ -46,6 +46,8 @@ class Probe:
         Turns the serialised response into plain values.
     interval_seconds
         Time between two questions.
+    server_name
+        DNS name that the certificate must hold, where it is not the target's own.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Probe:
     request: bytes
     decode: Callable[[bytes], Mapping[str, Any]] = field(compare=False)
     interval_seconds: float = 15.0
+    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

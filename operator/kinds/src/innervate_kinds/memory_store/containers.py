@@ -140,10 +140,7 @@ def service_config(store: MemoryStore, config: Config) -> str:
                 "identity": {
                     "endpoint": config.identity_endpoint,
                     "trustDomain": config.trust_domain,
-                    "dnsNames": [
-                        *workload.dns_names(names.service, namespace),
-                        host(names.check, namespace),
-                    ],
+                    "dnsNames": workload.dns_names(names.service, namespace),
                 },
                 "telemetry": {"otlpEndpoint": config.otlp_endpoint, "serviceName": "innervate-memory"},
             },

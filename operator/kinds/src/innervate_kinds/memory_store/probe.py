@@ -43,6 +43,7 @@ def probes(store: MemoryStore, observed: Observed) -> Sequence[Probe]:
             request=StatsRequest().SerializeToString(),
             decode=_decode,
             interval_seconds=_LATER_SECONDS if counted else _FIRST_SECONDS,
+            server_name=host(names.service, store.metadata.namespace),
         ),
     )
 
