@@ -12,6 +12,7 @@ from innervate_kinds.api.kind import CONFIG_MAP, DEPLOYMENT, STATEFUL_SET
 from innervate_kinds.memory_store import room
 from innervate_kinds.memory_store.model import MemoryStore
 from innervate_memory.config import MemoryConfig
+from innervate_operator.identity.issue import allowed_name
 from innervate_service.identity import agent
 from kinds_cluster import CONFIG, Cluster
 
@@ -29,14 +30,19 @@ def manifests(name: str) -> list[dict[str, Any]]:
     ]
 
 
+def service_config(name: str) -> MemoryConfig:
+    return MemoryConfig.model_validate_json(
+        next(
+            manifest["data"]["config.json"]
+            for manifest in manifests(name)
+            if manifest["kind"] == CONFIG_MAP.kind and "config.json" in manifest["data"]
+        )
+    )
+
+
 @pytest.mark.parametrize("name", ["minimal", "typical", "full", "external"])
 def test_the_memory_service_reads_its_configuration(name: str) -> None:
-    text = next(
-        manifest["data"]["config.json"]
-        for manifest in manifests(name)
-        if manifest["kind"] == CONFIG_MAP.kind and "config.json" in manifest["data"]
-    )
-    config = MemoryConfig.model_validate_json(text)
+    config = service_config(name)
     assert config.store.namespace == "shop"
     assert config.service.identity is not None
     assert f"{config.store.name}-memorystore.shop.svc" in config.service.identity.dns_names
@@ -44,17 +50,27 @@ def test_the_memory_service_reads_its_configuration(name: str) -> None:
 
 
 def test_the_full_example_reaches_the_service() -> None:
-    text = next(
-        manifest["data"]["config.json"]
-        for manifest in manifests("full")
-        if manifest["kind"] == CONFIG_MAP.kind and "config.json" in manifest["data"]
-    )
-    config = MemoryConfig.model_validate_json(text)
+    config = service_config("full")
     assert config.durability == "EverySecond"
     assert config.max_records_per_space == 50000
     assert config.retention.default_ttl_seconds == 7776000
     assert config.retention.forget is not None
     assert config.retention.forget.keep_newest == 100
+
+
+def test_certificates_are_asked_for_names_that_the_authority_grants() -> None:
+    for manifest in manifests("minimal"):
+        pod = manifest.get("spec", {}).get("template", {}).get("spec")
+        if pod is None:
+            continue
+        if "initContainers" in pod:
+            names = agent.parse(pod["initContainers"][0]["args"]).dns_names
+        else:
+            names = service_config("minimal").service.identity.dns_names
+        for name in names:
+            assert allowed_name(
+                name, service=pod["serviceAccountName"], namespace="shop", cluster_domain="cluster.local"
+            ), name
 
 
 def test_the_agent_beside_redis_reads_its_flags() -> None:
@@ -76,13 +92,7 @@ def test_the_service_pod_mounts_what_its_configuration_names() -> None:
     mounts = {
         mount["mountPath"] for mount in pod["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
     }
-    paths = MemoryConfig.model_validate_json(
-        next(
-            each["data"]["config.json"]
-            for each in manifests("minimal")
-            if each["kind"] == CONFIG_MAP.kind and "config.json" in each["data"]
-        )
-    )
+    paths = service_config("minimal")
     directories = paths.service.paths
     assert str(directories.trust_directory) in mounts
     assert str(directories.token_file.parent) in mounts

@@ -35,11 +35,17 @@ class Problem(NamedTuple):
 
 def show(store: MemoryStore, component: str) -> str:
     """Command that shows the pods of a component."""
-    selector = f"app.kubernetes.io/instance={label_value(store.metadata.name)}"
-    return (
-        f"`kubectl describe -n {store.metadata.namespace} pods "
-        f"-l {selector},app.kubernetes.io/component={component}`"
-    )
+    return f"`kubectl describe -n {store.metadata.namespace} pods -l {_selector(store, component)}`"
+
+
+def _log(store: MemoryStore, component: str) -> str:
+    selector = _selector(store, component)
+    return f"`kubectl logs -n {store.metadata.namespace} -l {selector} --all-containers --tail=5`"
+
+
+def _selector(store: MemoryStore, component: str) -> str:
+    instance = label_value(store.metadata.name)
+    return f"app.kubernetes.io/instance={instance},app.kubernetes.io/component={component}"
 
 
 def problem(store: MemoryStore, workload: Workload, component: str, now: datetime) -> Problem | None:
@@ -50,7 +56,8 @@ def problem(store: MemoryStore, workload: Workload, component: str, now: datetim
         if found:
             return found
     if any(now - pod.created >= _LONG for pod in waiting):
-        return Problem("NotReady", f"a pod is not ready after a minute; see {show(store, component)}")
+        message = f"a pod is not ready after a minute; its log tells why: {_log(store, component)}"
+        return Problem("NotReady", message)
     return None
 
 
