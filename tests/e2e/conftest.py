@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "innervate-test"
+NAME = os.environ.get("INNERVATE_TEST_CLUSTER", "innervate-test")
+"""Name of the cluster: another one lets two runs go on side by side."""
 OTLP = f"http://innervate-telemetry.{OBSERVABILITY}.svc:4317"
 KEEP = "INNERVATE_KEEP_CLUSTER"
 """Set to 1, the cluster stays up after the tests, for the next run or a look."""
