@@ -35,11 +35,18 @@ def told(stage, reason):
 
 async def test_not_owned_is_told_and_the_object_is_never_touched(stage, wait):
     before = await put(stage, data={"text": "theirs"})
-    async with stage.engine():
+    async with stage.engine() as engine:
         await stage.declare(text="ours")
         found = await wait(told(stage, "NotOwned"))
         assert "g-gadget" in found["message"]
         assert (await stage.condition("Stalled"))["status"] == "True"
+        await wait(lambda: engine.queue.depth == 0 and engine.queue.running == 0)
+        # Looking again is reading: the name is not tried a second time.
+        writes, seen = stage.writes(), []
+        engine.on_finished = lambda: seen.append(1)
+        engine.requeue_all()
+        await wait(lambda: seen)
+        assert stage.writes() == writes
     assert await stage.admin.get(stage.child()) == before
 
 

@@ -9,6 +9,7 @@ from innervate_kinds.api.kind import Reference
 from innervate_kinds.api.names import DESIRED_HASH
 from innervate_kinds.api.plan import Failure
 
+from innervate_operator.cache import reduce_managed_fields
 from innervate_operator.dress import ENSURED, drawn, dress
 from innervate_operator.drift import differences, digest
 from innervate_operator.errors import ApiError
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 MANAGER = "innervate"
 """Field manager of children."""
+_NEVER = "1"
+"""No object has this resource version: an apply that names it creates, or is refused with a conflict.
+So it is the server that sees to it that nothing is touched which the cache does not show."""
 _DOUBT_SECONDS = 30.0
 
 
@@ -86,6 +90,7 @@ class Applier:
         self._doubt_seconds = doubt_seconds
         self._doubted: dict[str, float] = {}
         self._ensured: dict[str, str] = {}
+        self._taken: set[Reference] = set()
         self._tolerated: dict[str, tuple[str, frozenset[str]]] = {}
 
     def forget(self, uid: str) -> None:
@@ -110,8 +115,7 @@ class Applier:
             ensured = await self._ensure(plan, owner, lives[0][1] if lives else None, outcome)
             for index, (child, (verdict, live)) in enumerate(zip(plan.apply, lives, strict=True)):
                 if verdict in {Ownership.ABSENT, Ownership.OURS, Ownership.ADOPTABLE}:
-                    manifest = dress(child, owner, live=live, ensured="" if index else ensured)
-                    await self._apply(child, manifest, live, outcome)
+                    await self._apply(child, owner, live, "" if index else ensured, outcome)
             for reference in plan.delete:
                 await self._delete(reference, owner, outcome)
         except _Unavailable:
@@ -127,13 +131,27 @@ class Applier:
     ) -> tuple[Ownership, Mapping[str, Any] | None]:
         reference = Reference.of(child.kind, child.manifest)
         live = self._caches.child(reference)
-        if live is None:
-            # Not in the cache is not the same as not there: the name may be somebody else's.
+        if live is None and reference in self._taken:
+            # Its name was somebody else's: asked, not tried, until it is free.
             try:
                 live = await self._client.get(reference)
             except ApiError as error:
                 self._fail(reference, error, outcome)
                 return Ownership.FOREIGN, None
+            if live is None:
+                self._taken.discard(reference)
+            else:
+                reduce_managed_fields(live["metadata"])
+        return self._judge(reference, live, child, owner, outcome), live
+
+    def _judge(
+        self,
+        reference: Reference,
+        live: Mapping[str, Any] | None,
+        child: Child,
+        owner: Owner,
+        outcome: Outcome,
+    ) -> Ownership:
         verdict = judge(live, owner, adopt=child.adopt, alive=self.alive)
         if verdict is Ownership.FOREIGN:
             message = f"{reference} is not ours: rename it or delete it, then this resource goes on"
@@ -144,7 +162,7 @@ class Applier:
         elif verdict is Ownership.LEAVING:
             message = f"{reference} is being deleted; it is made again once it is gone"
             outcome.failures.append(Failure(reference, "Conflict", message, permanent=False))
-        return verdict, live
+        return verdict
 
     async def _ensure(
         self, plan: Plan, owner: Owner, first: Mapping[str, Any] | None, outcome: Outcome
@@ -185,23 +203,30 @@ class Applier:
         return names
 
     async def _apply(
-        self, child: Child, manifest: dict[str, Any], live: Mapping[str, Any] | None, outcome: Outcome
+        self, child: Child, owner: Owner, live: Mapping[str, Any] | None, ensured: str, outcome: Outcome
     ) -> None:
+        manifest = dress(child, owner, live=live, ensured=ensured)
         reference = Reference.of(child.kind, manifest)
         wanted = manifest["metadata"]["annotations"][DESIRED_HASH]
-        if live is not None:
-            if self._is_current(manifest, live, wanted):
-                return
+        if live is None:
+            identity = {"resourceVersion": _NEVER}
+        elif self._is_current(manifest, live, wanted):
+            return
+        else:
             # The very object that was looked at, not one that took its name meanwhile.
-            manifest = {**manifest, "metadata": {**manifest["metadata"], "uid": live["metadata"]["uid"]}}
+            identity = {"uid": live["metadata"]["uid"]}
+        sent = {**manifest, "metadata": {**manifest["metadata"], **identity}}
         try:
             with self._tracer.start_as_current_span(
                 f"apply {child.kind.kind}",
                 attributes={"k8s.object.kind": child.kind.kind, "k8s.object.name": reference.name},
             ):
-                answer = await self._client.apply(reference, manifest, manager=MANAGER)
+                answer = await self._client.apply(reference, sent, manager=MANAGER)
         except ApiError as error:
-            self._fail(reference, error, outcome)
+            if live is None and error.status == 409:
+                await self._meet(child, owner, reference, ensured, outcome)
+            else:
+                self._fail(reference, error, outcome)
             return
         outcome.written += 1
         uid = answer["metadata"]["uid"]
@@ -212,6 +237,25 @@ class Applier:
         else:
             self._tolerated.pop(uid, None)
         self._caches.put_response(child.kind, answer)
+
+    async def _meet(
+        self, child: Child, owner: Owner, reference: Reference, ensured: str, outcome: Outcome
+    ) -> None:
+        """Deal with an object that was there although the cache had none."""
+        try:
+            live = await self._client.get(reference)
+        except ApiError as error:
+            self._fail(reference, error, outcome)
+            return
+        verdict = self._judge(reference, live, child, owner, outcome)
+        if live is None:
+            message = f"{reference} came and went while it was applied"
+            outcome.failures.append(Failure(reference, "Conflict", message, permanent=False))
+        elif verdict in {Ownership.OURS, Ownership.ADOPTABLE}:
+            reduce_managed_fields(live["metadata"])
+            await self._apply(child, owner, live, ensured, outcome)
+        else:
+            self._taken.add(reference)
 
     def _is_current(self, manifest: Mapping[str, Any], live: Mapping[str, Any], wanted: str) -> bool:
         metadata = live["metadata"]
