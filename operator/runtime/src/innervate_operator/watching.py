@@ -121,6 +121,10 @@ class OwnKinds:
         else:
             self._take(store, manifest)
 
+    def watches(self, kind: Kind) -> bool:
+        """Whether objects of the kind can be read: none of a cluster-scoped one with rights in namespaces."""
+        return bool(self._scopes(kind))
+
     def _take(self, store: Store, manifest: dict[str, Any]) -> None:
         # Items of a list do not name their kind, and events do.
         manifest.setdefault("apiVersion", store.kind.api_version)
@@ -144,7 +148,7 @@ def registry(own: OwnKinds, kinds: Sequence[Kind], credentials: Credentials) -> 
     def login(**_: Any) -> kopf.ConnectionInfo:
         return credentials.renewed()
 
-    for kind in kinds:
+    for kind in filter(own.watches, kinds):
 
         def seen(*, event: Mapping[str, Any], kind: Kind = kind, **_: Any) -> None:
             own.event(kind, event["type"], dict(event["object"]))
@@ -156,13 +160,20 @@ def registry(own: OwnKinds, kinds: Sequence[Kind], credentials: Credentials) -> 
     return handlers
 
 
-def kopf_settings() -> kopf.OperatorSettings:
-    """How kopf is kept to watching."""
+def kopf_settings(*, scanning: bool) -> kopf.OperatorSettings:
+    """How kopf is kept to watching.
+
+    Parameters
+    ----------
+    scanning
+        Whether kopf follows definitions as they come and go, for which it needs rights in the whole
+        cluster: without them it asks again for minutes and watches nothing meanwhile.
+    """
     settings = kopf.OperatorSettings()
     settings.persistence.finalizer = _KOPF_FINALIZER
     settings.peering.standalone = True
     settings.posting.enabled = False
-    settings.scanning.disabled = False
+    settings.scanning.disabled = not scanning
     settings.networking.request_timeout = 30.0
     settings.networking.connect_timeout = 10.0
     # Objects are many and their events few: idle workers would only hold memory.
@@ -194,7 +205,7 @@ async def watch(
     """
     tasks = await kopf.spawn_tasks(
         registry=handlers,
-        settings=kopf_settings(),
+        settings=kopf_settings(scanning=not namespaces),
         clusterwide=not namespaces,
         namespaces=tuple(namespaces),
     )
