@@ -11,9 +11,20 @@ import grpc
 import pytest
 from cryptography import x509
 from innervate_api.identity.v1 import identity_pb2, identity_pb2_grpc
-from innervate_kinds.api.kind import CONFIG_MAP, NAMESPACE, SECRET, SERVICE_ACCOUNT, Kind, Reference
+from innervate_kinds.api.kind import (
+    CONFIG_MAP,
+    NAMESPACE,
+    ROLE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+    Kind,
+    Reference,
+)
+from innervate_kinds.compute_pool.room import ROOM as POOLS
 from innervate_operator.app import Operator
 from innervate_operator.elector import LEASE
+from innervate_operator.errors import StartupError
 from innervate_operator.settings import Settings
 from innervate_service.identity.request import signing_request
 
@@ -196,9 +207,6 @@ async def test_a_lost_lease_ends_the_replica_and_its_liveness(stage, home, repli
 
 
 async def test_static_compute_pools_are_read_from_a_file(stage, tmp_path):
-    from innervate_kinds.compute_pool.room import ROOM as POOLS  # noqa: PLC0415 -- this test's alone
-    from innervate_operator.errors import StartupError  # noqa: PLC0415 -- this test's alone
-
     path = tmp_path / "pools.yaml"
     path.write_text(
         "apiVersion: innervate.dev/v1alpha1\nkind: ComputePool\nmetadata: {name: edge}\nspec: {class: edge}\n"
@@ -212,6 +220,73 @@ async def test_static_compute_pools_are_read_from_a_file(stage, tmp_path):
     with pytest.raises(StartupError, match="expected one of ComputePool"):
         operator.engine.load_static(path)
     await operator._transport.close()
+
+
+def role(namespace, *rules):
+    keys = ("apiGroups", "resources", "verbs")
+    return [
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": {"name": "operator", "namespace": namespace},
+            "rules": [dict(zip(keys, map(str.split, rule), strict=True)) for rule in rules],
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "operator", "namespace": namespace},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "operator"},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "restricted"}],
+        },
+    ]
+
+
+async def test_a_namespaced_operator_works_with_rights_in_its_namespaces_alone(stage, home, wait, tmp_path):
+    verbs = "get list watch create patch delete"
+    grants = [
+        *role(
+            home,
+            ("coordination.k8s.io", "leases", "get create update"),
+            ("core", "secrets", "get create patch"),
+        ),
+        *role(
+            stage.namespace,
+            ("test.innervate.dev", "gadgets gadgets/status gadgets/finalizers widgets", verbs + " update"),
+            ("core", "configmaps", verbs),
+            ("apps", "deployments", verbs),
+            ("core", "secrets", "create"),
+            ("events.k8s.io", "events", "create"),
+        ),
+    ]
+    for grant in grants:
+        for rule in grant.get("rules", ()):
+            rule["apiGroups"] = [group for group in rule["apiGroups"] if group != "core"] or [""]
+        kind = ROLE if grant["kind"] == "Role" else ROLE_BINDING
+        await stage.admin.create(Reference.of(kind, grant), grant, manager="test")
+    pools = tmp_path / "pools.yaml"
+    pools.write_text(
+        "apiVersion: innervate.dev/v1alpha1\nkind: ComputePool\nmetadata: {name: edge}\nspec: {class: edge}\n"
+    )
+    settings = Settings(
+        # The signing keys are readable to every service account by default, and to this group.
+        kubeconfig=stage.plane.kubeconfig_for("restricted", groups=["system:serviceaccounts"]),
+        namespace=home,
+        watch_namespaces=(stage.namespace,),
+        compute_pools=pools,
+        health_listen="127.0.0.1:0",
+        metrics_listen="127.0.0.1:0",
+        identity_listen="127.0.0.1:0",
+    )
+    operator = Operator(settings, [stage.room, POOLS])
+    task = asyncio.create_task(operator.run())
+    await wait(ready(operator))
+    await stage.declare(text="one", secret=True)
+    await stage.ready()
+    await stage.declare(text="two", secret=True)
+    await stage.ready()
+    assert not task.done()
+    operator.stop()
+    await asyncio.wait_for(task, 30)
 
 
 async def test_the_gate_is_closed_before_the_lease_is_taken(stage, home):
