@@ -303,7 +303,9 @@ class Stage:
         return found
 
     @contextlib.asynccontextmanager
-    async def engine(self, room: Any = ROOM, *, kopf: bool = True, **changes: Any) -> AsyncIterator[Engine]:
+    async def engine(
+        self, room: Any = ROOM, *, kopf: bool = True, tracer: Any = None, **changes: Any
+    ) -> AsyncIterator[Engine]:
         """A running engine for this namespace."""
         settings = Settings(
             namespace="default",
@@ -319,6 +321,7 @@ class Stage:
             settings,
             clock=SystemClock(),
             config=config,
+            tracer=tracer,
             doubt_seconds=1.0,
         )
         tasks = [asyncio.create_task(engine.reflect()), asyncio.create_task(engine.events.run())]

@@ -13,6 +13,7 @@ from innervate_service import telemetry
 from innervate_service.config import TelemetryConfig
 from innervate_service.logs import get_logger
 from innervate_service.probes import HttpServer
+from opentelemetry import trace
 
 from innervate_operator import credentials, metrics, versions
 from innervate_operator.client import Client, Open, Transport
@@ -86,11 +87,12 @@ class Operator:
                 "k8s.pod.name": settings.pod_name,
             },
         )
-        traced = telemetry.endpoint_of(telemetry_config) is not None
-        if traced:
+        tracer = None
+        if telemetry.endpoint_of(telemetry_config) is not None:
             telemetry.configure(telemetry_config)
+            tracer = trace.get_tracer("innervate_operator")
         self.engine = Engine(
-            self.client, rooms, settings, clock=self.clock, config=lambda: self._config, traced=traced
+            self.client, rooms, settings, clock=self.clock, config=lambda: self._config, tracer=tracer
         )
         identity_settings = IdentitySettings(
             listen=settings.identity_listen,

@@ -53,8 +53,8 @@ class Engine:
         Time.
     config
         The operator's own set-up, as of now.
-    traced
-        Whether spans go anywhere.
+    tracer
+        Makes the spans; None where they would go nowhere: then a status names no trace either.
     doubt_seconds
         See `Applier`; None for its own.
     """
@@ -67,7 +67,7 @@ class Engine:
         *,
         clock: Clock,
         config: Callable[[], Config],
-        traced: bool = False,
+        tracer: trace.Tracer | None = None,
         doubt_seconds: float | None = None,
     ) -> None:
         self._settings = settings
@@ -91,7 +91,8 @@ class Engine:
             wake=self.queue.add,
         )
         self.events = Recorder(client, clock, instance=settings.pod_name)
-        tracer = trace.get_tracer("innervate_operator") if traced else trace.NoOpTracer()
+        traced = tracer is not None
+        tracer = tracer or trace.NoOpTracer()
         doubt = {} if doubt_seconds is None else {"doubt_seconds": doubt_seconds}
         self.applier = Applier(client, self.caches, tracer=tracer, clock=clock, **doubt)
         tools = Tools(
