@@ -76,7 +76,7 @@ class PlannedRedis:
     def ask(self, *words: str) -> str:
         """The answer to a command, over the probe's own connection."""
         shell, option, line = self.container["readinessProbe"]["exec"]["command"]
-        line = self.here(line).replace(" ping", " " + " ".join(words))
+        line = self.here(line).replace(" exists ready", " " + " ".join(words))
         return subprocess.run(
             [shell, option, line], env=self.environment, capture_output=True, text=True, check=True
         ).stdout

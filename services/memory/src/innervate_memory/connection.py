@@ -244,12 +244,17 @@ def _refused(error: exceptions.ResponseError) -> ServiceError:
             reason="REDIS_FULL",
         )
     if text.startswith("MISCONF"):
-        return Unavailable(
-            "the store's Redis can't write to its disk, nothing was written; most often the disk is full: "
-            f"raise spec.storage.redis.size of the MemoryStore ({text})",
-            reason="REDIS_DISK",
-        )
+        return disk_refused(text)
     return Unavailable(f"the store's Redis refused a command: {text}", reason="REDIS_REFUSED")
+
+
+def disk_refused(words: str) -> Unavailable:
+    """Error for a Redis that cannot write to its disk, with its words."""
+    return Unavailable(
+        "the store's Redis can't write to its disk, nothing was written; most often the disk is full: "
+        f"raise spec.storage.redis.size of the MemoryStore ({words})",
+        reason="REDIS_DISK",
+    )
 
 
 def _refused_password(error: exceptions.AuthenticationError) -> ServiceError:

@@ -13,7 +13,7 @@ from innervate_service.errors import ServiceError
 from innervate_service.logs import get_logger
 
 from innervate_memory.config import Durability, ForgetConfig
-from innervate_memory.connection import Argument, RedisConnection
+from innervate_memory.connection import Argument, RedisConnection, disk_refused
 from innervate_memory.memory import Usage, flush_usage
 from innervate_memory.records import MICROSECONDS, IdSource, id_time
 from innervate_memory.store import RecordStore, Totals, decode_space, space_key, store_key
@@ -130,12 +130,21 @@ class Upkeep:
         await self._rewrite_file()
 
     async def totals(self, *, deadline: float | None = None) -> tuple[Totals, int]:
-        """Count the whole store; with Redis's memory limit in bytes, 0 for none."""
+        """Count the whole store; with Redis's memory limit in bytes, 0 for none.
+
+        Raises
+        ------
+        Unavailable
+            When Redis failed to write its append-only file: it refuses writes until that succeeds.
+        """
         command = self._connection.command
         deadline = deadline or asyncio.get_running_loop().time() + _COMMAND_SECONDS
         records = await command("HGET", store_key("totals"), "records", deadline=deadline)
         spaces = await command("HLEN", store_key("counts"), deadline=deadline)
         memory = _parse_info(await command("INFO", "memory", deadline=deadline))
+        persistence = _parse_info(await command("INFO", "persistence", deadline=deadline))
+        if persistence.get("aof_last_write_status", "ok") != "ok":
+            raise disk_refused("its last write to the append-only file failed")
         totals = Totals(int(records or 0), int(spaces), int(memory["used_memory"]))
         return totals, int(memory["maxmemory"])
 

@@ -47,9 +47,10 @@ _START_REDIS = (
     f"> {_AUTH_PATH}/auth.conf; "
     f"unset REDISCLI_AUTH; exec redis-server {workload.CONFIG_PATH}/redis.conf"
 )
-_PING = (
+# Any command that reads: PING is refused while the disk is full, when records can still be read.
+_READ = (
     f"exec redis-cli -e -h localhost -p {REDIS_PORT} --tls --cert {workload.IDENTITY_PATH}/tls.crt "
-    f"--key {workload.IDENTITY_PATH}/tls.key --cacert {workload.IDENTITY_PATH}/ca.crt ping"
+    f"--key {workload.IDENTITY_PATH}/tls.key --cacert {workload.IDENTITY_PATH}/ca.crt exists ready"
 )
 _AGENT_RESOURCES: Manifest = {
     "requests": {"cpu": "10m", "memory": "64Mi"},
@@ -97,9 +98,9 @@ def redis_pod(store: MemoryStore, config: Config, redis: RedisStorage) -> Manife
                 ],
                 "ports": [{"name": "redis", "containerPort": REDIS_PORT, "protocol": "TCP"}],
                 # Loading the log of a large store takes minutes, and must not be cut short.
-                "startupProbe": _ping(period=1, failures=3600),
-                "readinessProbe": _ping(period=5, failures=2),
-                "livenessProbe": _ping(period=15, failures=6),
+                "startupProbe": _redis_probe(period=1, failures=3600),
+                "readinessProbe": _redis_probe(period=5, failures=2),
+                "livenessProbe": _redis_probe(period=15, failures=6),
                 "resources": _redis_resources(redis),
                 "securityContext": workload.CONTAINER_SECURITY,
                 "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -286,9 +287,9 @@ def _placement(pool: Pool | None) -> Manifest:
     return placement
 
 
-def _ping(*, period: int, failures: int) -> Manifest:
+def _redis_probe(*, period: int, failures: int) -> Manifest:
     return {
-        "exec": {"command": ["/bin/sh", "-c", _PING]},
+        "exec": {"command": ["/bin/sh", "-c", _READ]},
         "periodSeconds": period,
         "failureThreshold": failures,
         "timeoutSeconds": 5,

@@ -22,6 +22,8 @@ _LONG = timedelta(seconds=60)
 """What starts this long is worth a look, even where nothing tells what is wrong."""
 _IMAGE = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 _CONFIG = {"CreateContainerConfigError", "CreateContainerError"}
+_DISK_FULL = ("No space left", "Short write while writing to the AOF file")
+"""What Redis says of a full disk before it ends rather than acknowledge what is not written."""
 _REDIS_PREFIX = re.compile(r"^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [#*.-] ")
 _LONGEST = 300
 
@@ -116,7 +118,7 @@ def _ended(store: MemoryStore, container: ContainerState) -> Problem:
             f"container {container.name!r} used more memory than its limit and was killed; raise {field}"
         )
         return Problem("MemoryExceeded", message)
-    if container.name == REDIS and "No space left" in container.ended_message:
+    if container.name == REDIS and any(sign in container.ended_message for sign in _DISK_FULL):
         size = store.spec.storage.redis.size if store.spec.storage.redis else ""
         message = f"the volume of Redis is full; raise spec.storage.redis.size (now {size})"
         return Problem("DiskFull", message)
