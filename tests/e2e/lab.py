@@ -19,6 +19,7 @@ from innervate_local import binaries, images
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from innervate import Retry
     from innervate_local.cluster import Cluster
 
 SYSTEM = "innervate-system"
@@ -70,6 +71,10 @@ class Lab:
         text = self.kubectl("get", "pods", "-n", namespace, "-l", selector, "--output=json")
         return [pod for pod in json.loads(text)["items"] if "deletionTimestamp" not in pod["metadata"]]
 
+    def gone(self, namespace: str, selector: str) -> bool:
+        """Whether no pod is left, not even one that is being deleted."""
+        return not self.kubectl("get", "pods", "-n", namespace, "-l", selector, "--output=name").strip()
+
     def eventually(self, check: Callable[[], Any], *, seconds: float = 60, every: float = 0.25) -> Any:
         """Wait until a check gives something true and give it; fail with what it last gave."""
         deadline = time.monotonic() + seconds
@@ -101,18 +106,32 @@ class Lab:
             assert time.monotonic() < deadline, (found, self.story(namespace))
             time.sleep(0.25)
 
+    def told(
+        self, store: str, namespace: str, reason: str, *, type_: str = "Ready", seconds: float = 60
+    ) -> str:
+        """Wait until a condition of a MemoryStore has a reason, and give its message."""
+        deadline = time.monotonic() + seconds
+        while (found := self.condition("memorystore", store, type_, namespace)).get("reason") != reason:
+            assert time.monotonic() < deadline, (found, self.story(namespace))
+            time.sleep(0.25)
+        message: str = found["message"]
+        return message
+
     def story(self, namespace: str | None) -> str:
         """What a failure report needs: pods and recent events."""
         where = ("-n", namespace) if namespace else ("-A",)
         return self.kubectl("get", "pods,events", *where, "-o", "wide")
 
-    def memory(self, store: str, namespace: str, account: str = "default") -> MemoryClient:
+    def memory(
+        self, store: str, namespace: str, account: str = "default", *, retry: Retry | None = None
+    ) -> MemoryClient:
         """Client of a store, through the API server as from a laptop."""
         return MemoryClient.from_kubernetes(
             store,
             namespace=namespace,
             kubeconfig=str(self.cluster.kubeconfig),
             service_account=account,
+            retry=retry,
         )
 
     def operator_writes(self, namespace: str | None = None) -> list[str]:

@@ -15,18 +15,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-def told(
-    lab: Lab, name: str, namespace: str, reason: str, *, type_: str = "Ready", seconds: float = 60
-) -> dict[str, Any]:
-    """Wait for a condition's reason and give the condition."""
-
-    def look() -> dict[str, Any] | None:
-        found = lab.condition("memorystore", name, type_, namespace)
-        return found if found.get("reason") == reason else None
-
-    return lab.eventually(look, seconds=seconds)
-
-
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -53,21 +41,21 @@ def test_wrong_input_is_refused_at_admission(
 def test_a_missing_secret_is_named(lab: Lab, shop: str) -> None:
     source = {"secretKeyRef": {"name": "nowhere", "key": "url"}}
     lab.apply(store("outside", shop, storage={"external": {"urlFrom": source}}))
-    assert "nowhere" in told(lab, "outside", shop, "SecretMissing")["message"]
+    assert "nowhere" in lab.told("outside", shop, "SecretMissing")
     lab.kubectl("delete", "memorystore", "outside", "-n", shop)
 
 
 def test_a_pool_that_is_not_there_is_named(lab: Lab, shop: str) -> None:
     placement = {"computePoolRef": {"name": "no-such-pool"}}
     lab.apply(store("placed", shop, service={"placement": placement}))
-    assert "no-such-pool" in told(lab, "placed", shop, "ComputePoolNotFound", type_="ResolvedRefs")["message"]
+    assert "no-such-pool" in lab.told("placed", shop, "ComputePoolNotFound", type_="ResolvedRefs")
     lab.kubectl("delete", "memorystore", "placed", "-n", shop)
 
 
 def test_a_pod_that_fits_no_node_is_told(lab: Lab, shop: str) -> None:
     resources = {"requests": {"cpu": "500", "memory": "256Mi"}, "limits": {"cpu": "500", "memory": "1Gi"}}
     lab.apply(store("huge", shop, service={"replicas": 1, "resources": resources}))
-    assert "cpu" in told(lab, "huge", shop, "Unschedulable")["message"].lower()
+    assert "cpu" in lab.told("huge", shop, "Unschedulable").lower()
     lab.kubectl("delete", "memorystore", "huge", "-n", shop)
 
 
@@ -80,7 +68,7 @@ def test_a_child_of_somebody_else_is_left_alone(lab: Lab, shop: str) -> None:
     }
     lab.apply(mine)
     lab.apply(store("taken", shop))
-    assert "taken-memorystore" in told(lab, "taken", shop, "NotOwned")["message"]
+    assert "taken-memorystore" in lab.told("taken", shop, "NotOwned")
     assert lab.read("service", "taken-memorystore", shop)["spec"]["ports"][0]["port"] == 1234
     lab.kubectl("delete", "memorystore", "taken", "-n", shop)
     lab.kubectl("delete", "service", "taken-memorystore", "-n", shop)

@@ -23,11 +23,14 @@ class Writer:
         Who writes; it retries by itself.
     space
         Where to.
+    filler
+        Follows the number in each record's text, to make it larger.
     """
 
-    def __init__(self, client: MemoryClient, space: str) -> None:
+    def __init__(self, client: MemoryClient, space: str, *, filler: str = "") -> None:
         self._client = client
         self._space = space
+        self._filler = filler
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.acknowledged: dict[str, str] = {}
@@ -55,7 +58,8 @@ class Writer:
             number += 1
             key = f"write-{number}"
             try:
-                result = self._client.put(NewRecord(text=f"entry {number}", key=key), space=self._space)
+                text = f"entry {number}{self._filler}"
+                result = self._client.put(NewRecord(text=text, key=key), space=self._space)
             except InnervateError as error:
                 self.gave_up.append(f"{key}: {error}")
             else:
