@@ -213,13 +213,26 @@ class CountingClient(Client):
     __slots__ = ()
 
     async def write(self, verb: str, method: str, reference: Reference, **rest: Any) -> Any:
-        COUNTED.append(
-            (verb + (f"-{rest['subresource']}" if rest.get("subresource") else ""), *_of(reference))
-        )
-        return await super().write(verb, method, reference, **rest)
+        if reference.kind.kind == "Event":
+            return await super().write(verb, method, reference, **rest)
+        number = len(COUNTED)
+        subresource = rest.get("subresource")
+        COUNTED.append((f"{verb}-{subresource}" if subresource else verb, *_of(reference)))
+        if DEATH.get("before") == number:
+            raise Crash
+        answer = await super().write(verb, method, reference, **rest)
+        if DEATH.get("after") == number:
+            raise Crash
+        return answer
+
+
+class Crash(BaseException):
+    """The process is gone."""
 
 
 COUNTED: list[tuple[str, str, str]] = []
+DEATH: dict[str, int] = {}
+"""The number of the write before or after which the process dies."""
 
 
 def _of(reference: Reference) -> tuple[str, str]:
@@ -269,7 +282,13 @@ class Stage:
 
     def writes(self) -> Counter[tuple[str, str]]:
         """Writes of engines since the test began, by verb and kind; without events."""
-        return Counter((verb, kind) for verb, kind, _ in COUNTED if kind != "Event")
+        return Counter((verb, kind) for verb, kind, _ in COUNTED)
+
+    def dies(self, **when: int) -> None:
+        """Let the next engine die `before` or `after` its n-th write; counting begins anew."""
+        COUNTED.clear()
+        DEATH.clear()
+        DEATH.update(when)
 
     async def declare(
         self, name: str = "g", *, annotations: dict[str, str] | None = None, **spec: Any
@@ -340,7 +359,7 @@ class Stage:
         try:
             yield engine
             for task in (*tasks, workers):
-                assert not task.done(), task
+                assert not task.done() or DEATH, task
         finally:
             engine.queue.close()
             for task in (*tasks, workers):
@@ -383,6 +402,7 @@ def names() -> Iterator[int]:
 async def stage(kinds: ControlPlane, names: Iterator[int]) -> AsyncIterator[Stage]:
     """A fresh namespace on the API server."""
     COUNTED.clear()
+    DEATH.clear()
     transport = Transport(credentials.load(kinds.kubeconfig))
     made = Stage(kinds, f"stage-{next(names)}", Client(transport, Open()), transport)
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made.namespace}}
