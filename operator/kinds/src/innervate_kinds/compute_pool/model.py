@@ -72,9 +72,7 @@ class ComputePoolStatus(Status):
     """Nodes that belong to the pool."""
     ready_nodes: Annotated[int, Field(strict=True, ge=0)] = 0
     """Nodes of the pool that are ready, accept pods and have the accelerator."""
-    allocatable: Annotated[dict[str, Annotated[str, Field(max_length=32)]], Field(max_length=8)] = Field(
-        default_factory=dict
-    )
+    allocatable: Annotated[dict[str, Annotated[str, Field(max_length=32)]], Field(max_length=8)] | None = None
     """What the ready nodes offer to pods together: cores, bytes of memory, accelerators."""
     last_contact_time: datetime | None = None
     """When the last node was lost; not set while any node is ready."""

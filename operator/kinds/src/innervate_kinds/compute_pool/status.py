@@ -86,10 +86,11 @@ def _nodes_ready(pool: ComputePool, observed: Observed, ready: list[PoolNode]) -
     return conditions.false(NODES_READY, Reason.NO_READY_NODES, message)
 
 
-def _allocatable(pool: ComputePool, ready: list[PoolNode]) -> dict[str, str]:
+def _allocatable(pool: ComputePool, ready: list[PoolNode]) -> dict[str, str] | None:
     names = ["cpu", "memory"] + ([pool.spec.accelerator.resource] if pool.spec.accelerator else [])
     if not ready:
-        return {}
+        # Left out: server-side apply makes null of a map that is applied without its former entries.
+        return None
     sums = {
         name: sum((node.allocatable.get(name, Decimal(0)) for node in ready), Decimal(0)) for name in names
     }
