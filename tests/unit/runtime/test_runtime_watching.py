@@ -21,10 +21,11 @@ def manifest(version):
 
 
 def test_kopf_strips_a_finalizer_that_is_not_ours_and_peers_with_nobody():
-    settings = kopf_settings()
+    settings = kopf_settings(scanning=True)
     assert settings.persistence.finalizer != FINALIZER
     assert settings.peering.standalone
     assert not settings.scanning.disabled
+    assert kopf_settings(scanning=False).scanning.disabled
     assert not settings.posting.enabled
     assert settings.networking.request_timeout <= 60
 

@@ -197,9 +197,7 @@ class Operator:
         self._spawn("elector", self.elector.run())
         self._spawn("reflectors", self.engine.reflect())
         await self.engine.fill()
-        # With rights in some namespaces only, kopf must not even ask for what is outside of them.
-        everywhere = not self.settings.watch_namespaces
-        kinds = tuple(kind for kind in self.engine.caches.own if everywhere or kind.namespaced)
+        kinds = tuple(self.engine.caches.own)
         handlers = registry(self.engine.own, kinds, self._credentials)
         self._spawn(
             "kopf",
