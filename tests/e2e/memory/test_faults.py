@@ -62,6 +62,17 @@ def test_a_killed_operator_is_not_missed(lab: Lab, field: str) -> None:
     lab.ready("memorystore", "log", field)
 
 
+def test_operators_killed_at_the_start_of_a_life_are_not_missed(lab: Lab, field: str) -> None:
+    lab.apply(store("orphan", field, reclaimPolicy="Delete", service={"replicas": 1}))
+    lab.eventually(lambda: lab.read("serviceaccount", "orphan-memorystore-redis", field))
+    lab.kill_pods("innervate-system", "app.kubernetes.io/component=operator")
+    lab.ready("memorystore", "orphan", field)
+    with lab.memory("orphan", field) as memory:
+        memory.put("Somebody came back.")
+        assert len(memory.search("somebody")) == 1
+    lab.kubectl("delete", "memorystore", "orphan", "-n", field)
+
+
 def test_a_node_cut_off_and_joined_again_loses_nothing(lab: Lab, field: str) -> None:
     with lab.memory("log", field) as memory:
         with Writer(memory, "default/edge") as writer:
