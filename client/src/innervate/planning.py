@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from innervate_kinds.api.conditions import ACCEPTED, RESOLVED_REFS
 from innervate_kinds.api.errors import Rejected, Retryable
@@ -14,7 +15,7 @@ from innervate_kinds.api.names import OWNER_UID
 from innervate_kinds.api.plan import Config, Generated, Plan, Trust
 from innervate_kinds.api.resource import ConditionStatus
 
-from innervate.errors import NotFound
+from innervate.errors import NotFound, PermissionDenied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +77,14 @@ class Reader:
         self._kubectl = kubectl
         self._namespace = namespace
         self._written = [document.data for document in documents]
+        self._owners: str | None = None
         self._live: dict[str, Any] = {}
+
+    def beside(self, namespace: str | None) -> Self:
+        """Reader that looks for children in their owner's namespace: a person may not list all others."""
+        other = copy(self)
+        other._owners = namespace  # noqa: SLF001  a copy of our own
+        return other
 
     def get(self, reference: Reference) -> Mapping[str, Any] | None:
         """Object as written, else as the cluster has it."""
@@ -96,7 +104,7 @@ class Reader:
         """Objects of the cluster that carry the owner label with this UID."""
         if uid == UNBORN_UID:
             return ()
-        return self._listed(f"{kind.path()}?labelSelector={OWNER_UID}%3D{uid}", kind)
+        return self._listed(f"{kind.path(self._owners)}?labelSelector={OWNER_UID}%3D{uid}", kind)
 
     def list(self, kind: Kind, namespace: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Objects of a kind that the cluster has."""
@@ -138,10 +146,10 @@ def decide(
     metadata = resource.metadata.model_copy(update={"uid": uid})
     resource = resource.model_copy(update={"metadata": metadata})
     now = datetime.now(UTC)
-    observed = room.observe(resource, reader, {})
     try:
+        observed = room.observe(resource, reader.beside(metadata.namespace), {})
         plan = room.plan(resource, observed, config, now)
-    except (Rejected, Retryable) as error:
+    except (Rejected, Retryable, PermissionDenied) as error:
         return Planned(document=document, room=room, resource=resource, plan=None, warnings=(error.message,))
     status = room.status(resource, observed, plan, (), now)
     warnings = tuple(

@@ -54,7 +54,9 @@ def apply(
     place = kubectl.current_namespace()
     documents = manifests.load(files)
     reader = planning.Reader(documents, kubectl, place)
-    planned, _ = validated(documents, reader, place, planning.operator_config(reader))
+    # Children are not shown here, so the operator's own settings need not be read, nor be readable.
+    defaults = planning.operator_config(planning.Reader((), None, place))
+    planned, _ = validated(documents, reader, place, defaults)
     with telemetry.traced("innervate apply", kubectl, wanted=trace) as span:
         said = kubectl.run(
             *("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--filename=-"),

@@ -147,8 +147,14 @@ def _tree(found: _Found, reader: Reader) -> Tree:
             f"  {message}",
         )
     )
+    near = reader.beside(metadata.get("namespace"))
     for kind in dict.fromkeys((*found.room.children, POD)):
-        for child in reader.owned(kind, metadata["uid"]):
+        try:
+            children = near.owned(kind, metadata["uid"])
+        except PermissionDenied as error:
+            root.add(Text(f"{kind.kind}: left out: {error.message}", "dim"))
+            continue
+        for child in children:
             text = f"{kind.kind} {child['metadata']['name']}"
             root.add(Text.assemble(text, ("  " + _child_state(child), "dim")))
     return root

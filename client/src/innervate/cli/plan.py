@@ -16,7 +16,7 @@ from innervate import difference, manifests, planning, validation
 from innervate.cli.options import Context, Files, Kubeconfig, Namespace, PlanOutput
 from innervate.cli.output import err, out, print_json
 from innervate.difference import Verdict
-from innervate.errors import InnervateError, InvalidArgument
+from innervate.errors import InnervateError, InvalidArgument, PermissionDenied
 from innervate.kubectl import Kubectl
 from innervate.planning import DRAWN, Planned, printable
 
@@ -66,9 +66,7 @@ def plan(
     place = here(kubectl, offline=not diff)
     documents = manifests.load(files)
     reader = planning.Reader(documents, kubectl if diff else None, place)
-    planned, others = validated(
-        documents, reader, place, planning.operator_config(reader, operator_namespace)
-    )
+    planned, others = validated(documents, reader, place, _settings(reader, operator_namespace))
     if output is PlanOutput.TABLE:
         for each in planned:
             differences = _differences(each, kubectl) if diff else None
@@ -82,6 +80,20 @@ def plan(
         print_json([_as_json(each, _differences(each, kubectl) if diff else None) for each in planned])
     else:
         _print_yaml(planned)
+
+
+def _settings(reader: planning.Reader, namespace: str) -> Config:
+    """Give the operator's settings; its defaults, with a word, where the person may not read them."""
+    try:
+        return planning.operator_config(reader, namespace)
+    except PermissionDenied as error:
+        err.print(
+            f"the operator's defaults are assumed: {error.message}",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
+        return planning.operator_config(planning.Reader((), None, ""), namespace)
 
 
 def here(kubectl: Kubectl, *, offline: bool) -> str:
