@@ -26,14 +26,18 @@ def generated_protos_differ() -> list[str]:
     """Generate the protos' code elsewhere and name the committed files that differ."""
     with tempfile.TemporaryDirectory() as directory:
         subprocess.run([ROOT / "scripts/protos", directory], check=True, capture_output=True, cwd=ROOT)
-        fresh = {path.relative_to(directory): path for path in Path(directory).rglob("*_pb2*.py*")}
-        committed = {path.relative_to(ROOT / "proto") for path in (ROOT / "proto").rglob("*_pb2*.py*")}
+        fresh = {path.relative_to(directory): path for path in _generated(Path(directory))}
+        committed = {path.relative_to(ROOT / "proto") for path in _generated(ROOT / "proto")}
         differing = [
             str(name)
             for name, path in fresh.items()
             if name not in committed or not filecmp.cmp(path, ROOT / "proto" / name, shallow=False)
         ]
         return sorted(differing + [str(name) for name in committed - fresh.keys()])
+
+
+def _generated(directory: Path) -> list[Path]:
+    return [path for pattern in ("*_pb2*.py", "*_pb2*.pyi") for path in directory.rglob(pattern)]
 
 
 def main() -> int:
