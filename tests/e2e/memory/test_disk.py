@@ -83,38 +83,49 @@ class Volume:
 
 
 @contextmanager
-def tight_store(lab: Lab, durability: str) -> Iterator[tuple[str, Volume]]:
-    """A Ready store named `tight` on a small volume, in a namespace of its own."""
-    name = f"tight-{uuid.uuid4().hex[:6]}"
-    volume = Volume(lab, lab.cluster.nodes[0].storage / name, name)
-    redis = {"size": SIZE, "memory": "64Mi", "storageClassName": name, "durability": durability}
-    with lab.namespace("disk") as namespace:
-        try:
-            volume.make()
-            lab.apply(store("tight", namespace, reclaimPolicy="Delete", storage={"redis": redis}))
-            lab.ready("memorystore", "tight", namespace)
-            yield namespace, volume
-        finally:
-            lab.kubectl("delete", "memorystore", "tight", "-n", namespace, "--ignore-not-found")
-            lab.kill_pods(namespace, "app.kubernetes.io/component=redis")
-            lab.eventually(lambda: lab.gone(namespace, "app.kubernetes.io/component=redis"))
-            volume.remove()
+def tight_store(lab: Lab, namespace: str, name: str, durability: str) -> Iterator[Volume]:
+    """A store on a small volume, which starts meanwhile."""
+    unique = f"tight-{uuid.uuid4().hex[:6]}"
+    volume = Volume(lab, lab.cluster.nodes[0].storage / unique, unique)
+    redis = {"size": SIZE, "memory": "64Mi", "storageClassName": unique, "durability": durability}
+    pods = f"app.kubernetes.io/instance={name},app.kubernetes.io/component=redis"
+    try:
+        volume.make()
+        lab.apply(store(name, namespace, reclaimPolicy="Delete", storage={"redis": redis}))
+        yield volume
+    finally:
+        lab.kubectl("delete", "memorystore", name, "-n", namespace, "--ignore-not-found")
+        lab.kill_pods(namespace, pods)
+        lab.eventually(lambda: lab.gone(namespace, pods))
+        volume.remove()
 
 
-@pytest.mark.parametrize("durability", ["Always", "EverySecond"])
-def test_a_full_disk_is_told_and_loses_nothing(lab: Lab, durability: str) -> None:
+@pytest.fixture(scope="module")
+def tight(lab: Lab) -> Iterator[tuple[str, dict[str, Volume]]]:
+    """Namespace with a store on a small volume for each durability."""
     with (
-        tight_store(lab, durability) as (namespace, volume),
-        lab.memory("tight", namespace, retry=IMPATIENT) as memory,
+        lab.namespace("disk") as namespace,
+        tight_store(lab, namespace, "always", "Always") as always,
+        tight_store(lab, namespace, "every-second", "EverySecond") as every_second,
     ):
+        yield namespace, {"always": always, "every-second": every_second}
+
+
+@pytest.mark.parametrize("name", ["always", "every-second"])
+def test_a_full_disk_is_told_and_loses_nothing(
+    lab: Lab, tight: tuple[str, dict[str, Volume]], name: str
+) -> None:
+    namespace, volumes = tight
+    lab.ready("memorystore", name, namespace)
+    with lab.memory(name, namespace, retry=IMPATIENT) as memory:
         with Writer(memory, "default", filler=FILLER) as writer:
             writer.advance(20)
-            message = lab.told("tight", namespace, "DiskFull")
+            message = lab.told(name, namespace, "DiskFull")
             assert "disk" in message or "volume" in message
             assert "spec.storage.redis.size" in message
             lab.eventually(lambda: any("disk" in line for line in writer.gave_up), seconds=30)
-            volume.enlarge()
+            volumes[name].enlarge()
             writer.advance(seconds=90)
             # Ready while it is written to, not only because nobody asks.
-            lab.ready("memorystore", "tight", namespace)
+            lab.ready("memorystore", name, namespace)
         check(writer, memory, "default")

@@ -22,7 +22,7 @@ REDIS, SERVICE = "app.kubernetes.io/component=redis", "app.kubernetes.io/compone
 SECRET = "vault-memorystore-redis"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def vault(lab: Lab) -> Iterator[str]:
     """Namespace with a Ready store named `vault`, which holds one record."""
     with lab.namespace("vault") as namespace:
