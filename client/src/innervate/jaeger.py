@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACE_ID = re.compile(r"[0-9a-f]{16}([0-9a-f]{16})?")
 _POLL_S = 0.5
+_SETTLE_S = 3.0
+"""Services send their spans every second, and the collector takes one to decide: a trace whose last span
+is younger may lack some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,8 @@ def fetch(url: str, trace: str, *, wait_s: float) -> Trace:
     trace
         The trace's id.
     wait_s
-        How long to wait for a trace that has not arrived yet: collectors decide seconds later.
+        How long to wait for a trace that has not arrived yet, or may not be complete: collectors
+        decide seconds later.
 
     Raises
     ------
@@ -125,7 +129,12 @@ def fetch(url: str, trace: str, *, wait_s: float) -> Trace:
         except httpx.HTTPError as error:
             raise Unavailable(f"the trace store at {url} does not answer: {error}") from None
         if answer.status_code == httpx.codes.OK and (found := answer.json().get("data")):
-            return parse(found[0])
+            result = parse(found[0])
+            age = time.time() - (result.start_us + result.duration_us) / 1e6
+            if not 0 <= age < _SETTLE_S or time.monotonic() >= deadline:
+                return result
+            time.sleep(min(_SETTLE_S - age, max(0.0, deadline - time.monotonic())))
+            continue
         if answer.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
             raise Unavailable(f"the trace store at {url} answers {answer.status_code}: {answer.text[:200]}")
         if time.monotonic() >= deadline:

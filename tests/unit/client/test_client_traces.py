@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -172,6 +173,16 @@ def test_a_trace_that_is_late_is_waited_for(query: HTTPServer) -> None:
         (200, {"data": [ANSWER]}),
     ]
     assert jaeger.fetch(url(query), ID, wait_s=30).id == ID
+
+
+def test_a_young_trace_is_given_time_to_be_whole(query: HTTPServer) -> None:
+    now = time.time_ns() // 1000
+    young = [{**each, "startTime": now + each["startTime"] % 1000} for each in ANSWER["spans"]]
+    query.RequestHandlerClass.answers = [
+        (200, {"data": [{**ANSWER, "spans": young[2:3]}]}),
+        (200, {"data": [{**ANSWER, "spans": young}]}),
+    ]
+    assert len(jaeger.fetch(url(query), ID, wait_s=30).spans) == len(young)
 
 
 def test_a_trace_that_never_comes_is_told(query: HTTPServer) -> None:

@@ -19,6 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 if TYPE_CHECKING:
     from innervate_service.config import TelemetryConfig
 
+_BATCH_SECONDS = 1
+"""Time between two exports: who looks for a trace right after a call should find it."""
 _EXPORT_SECONDS = 5
 """Time limit of one export, tries included."""
 _ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -51,7 +53,7 @@ def configure(config: TelemetryConfig) -> None:
     endpoint = endpoint_of(config)
     if endpoint is not None:
         exporter = OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_SECONDS)
-        provider.add_span_processor(BatchSpanProcessor(exporter))
+        provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_BATCH_SECONDS * 1000))
     trace.set_tracer_provider(provider)
 
 
