@@ -245,9 +245,11 @@ class Cluster:
         self.edge.heal()
 
     def _start(self) -> None:
-        slot = state.claim_slot(self.name, in_use=network.is_in_use)
-        _Marks(RUN / self.name).write(self.directory, slot)
-        network.create_bridge(slot)
+        # Clusters kept in other state directories see a slot taken by its bridge only.
+        with state.locked("innervate-slots.lock", within=RUN.parent):
+            slot = state.claim_slot(self.name, in_use=network.is_in_use)
+            _Marks(RUN / self.name).write(self.directory, slot)
+            network.create_bridge(slot)
         nodes = self.nodes
         for node in nodes:
             node.connect()

@@ -77,15 +77,17 @@ def claim_slot(name: str, *, in_use: Callable[[Slot], bool]) -> Slot:
 
 
 @contextmanager
-def locked(what: str) -> Iterator[None]:
+def locked(what: str, *, within: Path | None = None) -> Iterator[None]:
     """Hold a lock of this name, against other processes too.
 
     Parameters
     ----------
     what
         A cluster's name: one command at a time changes a cluster.
+    within
+        Directory of the lock; left out, the user's own state.
     """
-    file = paths.state() / "locks" / what
+    file = (within or paths.state() / "locks") / what
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
