@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from innervate_demo.story import Question
 
 NAMESPACE, STORE, ACCOUNT = "innervate-demo", "greenhouse", "assistant"
+_SELECTOR = "app.kubernetes.io/part-of=innervate"
+_REPLACED_S = 120
 _PEOPLE = """\
 apiVersion: v1
 kind: Namespace
@@ -74,12 +77,8 @@ def _play(place: Place) -> bool:
         turns = story.turns()
         with step(f"remembering {len(turns)} utterances of three conversations"):
             memory.put_all(_records(), space=story.SPACE)
-        with step("killing every pod of the store"):
-            selector = "app.kubernetes.io/part-of=innervate"
-            place.kubectl(
-                *("delete", "pods", "-n", NAMESPACE, "-l", selector),
-                *("--grace-period=0", "--force"),
-            )
+        with step("killing every pod of the store, until new ones are ready"):
+            _replace_pods(place)
         if not traced:
             return _ask(memory)
         telemetry = Kubectl(namespace="innervate-observability")
@@ -92,6 +91,38 @@ def _play(place: Place) -> bool:
     stage.innervate("trace", "show", trace)
     stage.innervate("trace", "show", f"memorystore/{STORE}", "--namespace", NAMESPACE)
     return answered
+
+
+def _replace_pods(place: Place) -> None:
+    """Kill the pods at once and wait for others: what is recalled later comes from the disk.
+
+    Raises
+    ------
+    LocalError
+        When new pods are not ready in time.
+    """
+    before = _pods(place)
+    place.kubectl(*("delete", "pods", "-n", NAMESPACE, "-l", _SELECTOR), *("--grace-period=0", "--force"))
+    deadline = time.monotonic() + _REPLACED_S
+    while True:
+        now = _pods(place)
+        if len(now) == len(before) and all(now.values()) and not now.keys() & before.keys():
+            return
+        if time.monotonic() > deadline:
+            raise LocalError(f"new pods are not ready; see: kubectl get pods -n {NAMESPACE}")
+        time.sleep(0.25)
+
+
+def _pods(place: Place) -> dict[str, bool]:
+    """Whether each pod of the store is ready, by UID."""
+    listed = place.kubectl("get", "pods", "-n", NAMESPACE, "-l", _SELECTOR, "--output=json")
+    return {
+        pod["metadata"]["uid"]: any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions", ())
+        )
+        for pod in json.loads(listed)["items"]
+    }
 
 
 def _records() -> list[NewRecord]:
@@ -111,7 +142,7 @@ def _ask(memory: MemoryClient) -> bool:
     """Ask every question, show what is recalled, and tell whether each answer was among it."""
     table = Table("asked in a later session", "recalled", "said on", title="What the store remembers")
     answered = True
-    with step("asking, while new pods come up"):
+    with step("asking"):
         for question in story.questions():
             hits = memory.search(question.question, space=story.SPACE, limit=3)
             found = _answering(question, hits)
