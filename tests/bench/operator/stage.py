@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
+from innervate_local import audit
 from innervate_local.control_plane import ControlPlane
 
 if TYPE_CHECKING:
@@ -32,26 +33,6 @@ CHILDREN = [
 ]
 CREATORS = 4
 """Threads that create objects: enough to keep either operator's queue full."""
-AUDIT_POLICY = {
-    "apiVersion": "audit.k8s.io/v1",
-    "kind": "Policy",
-    "omitStages": ["RequestReceived"],
-    "rules": [
-        # Housekeeping, not work; and questions that write nothing.
-        {
-            "level": "None",
-            "resources": [
-                {"group": "", "resources": ["events"]},
-                {"group": "events.k8s.io"},
-                {"group": "coordination.k8s.io"},
-                {"group": "authentication.k8s.io"},
-                {"group": "authorization.k8s.io"},
-            ],
-        },
-        {"level": "None", "nonResourceURLs": ["*"]},
-        {"level": "Metadata", "verbs": ["create", "update", "patch", "delete", "deletecollection"]},
-    ],
-}
 
 
 class Stage:
@@ -67,8 +48,8 @@ class Stage:
 
     def __init__(self, directory: Path, crd: Path) -> None:
         directory.mkdir(parents=True)
-        policy = directory / "audit-policy.yaml"
-        policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+        policy = directory / "audit-policy.json"
+        policy.write_text(json.dumps(audit.POLICY))
         self.directory = directory
         self.plane = ControlPlane(
             directory,
