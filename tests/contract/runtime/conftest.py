@@ -19,7 +19,7 @@ from innervate_kinds.api.kind import (
     Kind,
     Reference,
 )
-from innervate_kinds.api.plan import Child, Config, Failure, Generated, Plan, Trust
+from innervate_kinds.api.plan import Child, Config, Failure, Generated, Plan
 from innervate_kinds.api.resource import Model, Resource, Status
 from innervate_kinds.api.room import Definition, Room, Scope, Watch
 from innervate_operator import credentials
@@ -28,6 +28,7 @@ from innervate_operator.clock import SystemClock
 from innervate_operator.engine import Engine
 from innervate_operator.settings import Settings
 from innervate_operator.watching import registry, watch
+from operator_config import config
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -237,22 +238,6 @@ DEATH: dict[str, int] = {}
 
 def _of(reference: Reference) -> tuple[str, str]:
     return reference.kind.kind, reference.name
-
-
-def config() -> Config:
-    return Config(
-        version="0.1.0",
-        namespace="innervate-system",
-        service_account="innervate-operator",
-        trust_domain="innervate.local",
-        identity_endpoint="innervate-identity.innervate-system.svc:7443",
-        trust=Trust(ca_bundle="none", jwks="{}", issuer="issuer"),
-        registry="",
-        images={},
-        image_pull_policy="IfNotPresent",
-        image_pull_secrets=(),
-        otlp_endpoint=None,
-    )
 
 
 @dataclass

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from innervate_kinds.api.kind import NAMESPACE, Kind, Reference
-from innervate_kinds.api.plan import Config, Trust
 from innervate_local.control_plane import ControlPlane
 from innervate_operator import credentials
 from innervate_operator.client import Client, Open, Transport
 from innervate_operator.clock import SystemClock
 from innervate_operator.engine import Engine
 from innervate_operator.settings import Settings
+from operator_config import config
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -63,22 +63,6 @@ class Fate:
 
 
 FATES: dict[Transport, Fate] = {}
-
-
-def config() -> Config:
-    return Config(
-        version="0.1.0",
-        namespace="innervate-system",
-        service_account="innervate-operator",
-        trust_domain="innervate.local",
-        identity_endpoint="innervate-identity.innervate-system.svc:7443",
-        trust=Trust(ca_bundle="none", jwks="{}", issuer="issuer"),
-        registry="",
-        images={},
-        image_pull_policy="IfNotPresent",
-        image_pull_secrets=(),
-        otlp_endpoint=None,
-    )
 
 
 @contextlib.asynccontextmanager
