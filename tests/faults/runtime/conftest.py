@@ -35,7 +35,7 @@ class Crash(BaseException):
 
 
 class MortalClient(Client):
-    """The client of a process that dies right before or right after its n-th write."""
+    """The client of a process that dies right before or right after one of its writes."""
 
     __slots__ = ()
 
@@ -43,12 +43,12 @@ class MortalClient(Client):
         if reference.kind.kind == "Event":
             return await super().write(verb, method, reference, **rest)
         fate = FATES[self.transport]
-        fate.writes.append(f"{verb} {reference.kind.kind}")
-        number = len(fate.writes) - 1
-        if number == fate.dies_at and fate.before:
+        written = f"{verb} {reference.kind.kind} {reference.name}"
+        fate.writes.append(written)
+        if written == fate.dies_at and fate.before:
             raise Crash
         answer = await super().write(verb, method, reference, **rest)
-        if number == fate.dies_at:
+        if written == fate.dies_at:
             raise Crash
         return answer
 
@@ -56,7 +56,7 @@ class MortalClient(Client):
 class Fate:
     """What becomes of one process."""
 
-    def __init__(self, dies_at: int | None, *, before: bool) -> None:
+    def __init__(self, dies_at: str | None, *, before: bool) -> None:
         self.dies_at = dies_at
         self.before = before
         self.writes: list[str] = []
@@ -71,7 +71,7 @@ async def process(
     room: Room[Any, Any],
     namespace: str,
     *,
-    dies_at: int | None = None,
+    dies_at: str | None = None,
     before: bool = True,
 ) -> AsyncIterator[tuple[asyncio.Task[None], Fate]]:
     """One life of an operator for one namespace; the task ends when it dies."""

@@ -157,39 +157,34 @@ async def test_a_crash_before_and_after_every_write_leads_to_the_same_state(plan
     assert [name.split()[0] for name in expected[2]] == ["PersistentVolumeClaim"]
     assert len(writes[0]) <= len(expected[0]) - 1 + 3
 
-    crashes = []
     places = asyncio.Semaphore(AT_ONCE)
 
     async def life(number, crashing, at, *, before):
         async with places:
             mine = await namespace(f"crash-{number}")
-            for index, phase in enumerate(PHASES):
-                if index == crashing:
-                    async with operate(plane, ROOM, mine, dies_at=at, before=before) as (work, _):
-                        await phase(admin, mine)
-                        # Status writes may fall together when the machine is slow: then it lives on.
-                        await asyncio.wait([work], timeout=20)
-                        crashes.append(work.done())
-                    async with operate(plane, ROOM, mine):
-                        await same(admin, mine, expected[index])
-                else:
-                    async with operate(plane, ROOM, mine):
-                        await phase(admin, mine)
-                        await same(admin, mine, expected[index])
-                if index == crashing:
-                    return
+            for phase, outcome in zip(PHASES[:crashing], expected, strict=False):
+                async with operate(plane, ROOM, mine):
+                    await phase(admin, mine)
+                    await same(admin, mine, outcome)
+            async with operate(plane, ROOM, mine, dies_at=at, before=before) as (work, _):
+                await PHASES[crashing](admin, mine)
+                await asyncio.wait([work], timeout=120)
+                assert work.done(), f"no such write came: {at}"
+            async with operate(plane, ROOM, mine):
+                await same(admin, mine, expected[crashing])
 
+    # By what is written and not by its number: how often the status is told depends on the machine's
+    # speed. The last phase is the garbage collector's; what the operator writes there is chance.
     lives = [
         (phase, at, before)
-        for phase in range(len(PHASES))
-        for at in range(len(writes[phase]))
+        for phase in range(len(PHASES) - 1)
+        for at in sorted(set(writes[phase]))
         for before in (True, False)
     ]
     assert len(lives) >= 30
     async with asyncio.TaskGroup() as group:
         for number, (phase, at, before) in enumerate(lives):
             group.create_task(life(number, phase, at, before=before))
-    assert sum(crashes) >= len(lives) * 0.8
 
 
 async def test_a_crash_between_deletion_and_its_end_makes_nothing_again(plane, admin, namespace, operate):
