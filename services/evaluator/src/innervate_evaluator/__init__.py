@@ -1,0 +1,1 @@
+"""The runner of eval jobs, and the scorers behind the scoring interface."""

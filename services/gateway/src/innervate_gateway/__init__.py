@@ -1,0 +1,1 @@
+"""The gateway of an inference pool: routes, admission, traffic, and the exchange log."""

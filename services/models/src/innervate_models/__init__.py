@@ -1,0 +1,1 @@
+"""Small llama-architecture models: training, generation, the canonical format and GGUF."""

@@ -1,0 +1,1 @@
+"""Model releases: content-addressed blobs, manifests, signatures, and what fetches and verifies them."""
