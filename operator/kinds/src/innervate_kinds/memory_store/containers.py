@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from innervate_kinds.api import workload
 from innervate_kinds.api.quantity import parse
-from innervate_kinds.compute_pool.model import Connectivity
 from innervate_kinds.memory_store.model import Durability
 from innervate_kinds.memory_store.names import PASSWORD_KEY, REDIS, REDIS_PORT, SERVICE, Names, host
+from innervate_kinds.parts import placement
 
 if TYPE_CHECKING:
     from innervate_kinds.api.plan import Config, Manifest
     from innervate_kinds.memory_store.model import MemoryStore, RedisStorage
-    from innervate_kinds.memory_store.state import Pool
+    from innervate_kinds.parts.placement import Pool
 
 _MEBIBYTE = 2**20
 _PASSWORD_PATH = "/etc/innervate/redis"  # noqa: S105  a path, not a password
@@ -194,7 +194,7 @@ def service_pod(store: MemoryStore, config: Config, pool: Pool | None) -> Manife
         secret = _secret_volume(names.redis, key=PASSWORD_KEY, path=PASSWORD_KEY, optional=False)
     return {
         **_pod(config, account=names.service),
-        **_placement(pool),
+        **placement.manifest(pool),
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -264,27 +264,6 @@ def _agent(store: MemoryStore, config: Config) -> Manifest:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [*workload.identity_mounts(), _secret_mount()],
     }
-
-
-def _placement(pool: Pool | None) -> Manifest:
-    if pool is None:
-        return {}
-    tolerations = [
-        toleration.model_dump(mode="json", by_alias=True, exclude_none=True)
-        for toleration in pool.spec.tolerations
-    ]
-    if pool.spec.connectivity is Connectivity.INTERMITTENT:
-        # Without these, pods are evicted five minutes after their node lost the control plane.
-        tolerations += [
-            {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute"}
-            for taint in ("unreachable", "not-ready")
-        ]
-    placement: Manifest = {}
-    if pool.spec.node_selector:
-        placement["nodeSelector"] = dict(sorted(pool.spec.node_selector.items()))
-    if tolerations:
-        placement["tolerations"] = tolerations
-    return placement
 
 
 def _redis_probe(*, period: int, failures: int) -> Manifest:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from innervate_kinds.memory_store.model import MemoryStore
-    from innervate_kinds.memory_store.state import ContainerState, PodState, Workload
+    from innervate_kinds.parts.pods import ContainerState, PodState, Workload
 
 _GRACE = timedelta(seconds=5)
 """What passes by itself within this time is not told: a volume being bound, a Secret just created."""

@@ -6,107 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from innervate_kinds.api.reader import ProbeResult
-    from innervate_kinds.compute_pool.model import ComputePoolSpec
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerState:
-    """What the kubelet tells of one container.
-
-    Parameters
-    ----------
-    name, image
-        As in the pod's specification.
-    ready
-        Whether it is ready.
-    running
-        Whether it has started and runs.
-    waiting
-        Why it does not run (``ImagePullBackOff``), or empty.
-    waiting_message
-        The kubelet's words for it.
-    ended
-        How its last run ended (``OOMKilled``, ``Error``), or empty where there was none.
-    ended_message
-        The end of that run's log.
-    exit_code
-        That run's exit code.
-    """
-
-    name: str
-    image: str
-    ready: bool
-    running: bool = False
-    waiting: str = ""
-    waiting_message: str = ""
-    ended: str = ""
-    ended_message: str = ""
-    exit_code: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PodState:
-    """One pod that is not being deleted.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    ready
-        Whether all its containers are ready.
-    created
-        When it was created.
-    unschedulable
-        The scheduler's words, or empty.
-    unschedulable_since
-        Since when the scheduler says so.
-    containers
-        Its containers, sidecars included.
-    """
-
-    name: str
-    ready: bool
-    created: datetime
-    unschedulable: str = ""
-    unschedulable_since: datetime | None = None
-    containers: tuple[ContainerState, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
-    """A Deployment or StatefulSet.
-
-    Parameters
-    ----------
-    current
-        Whether its controller has seen the latest specification.
-    wanted, updated, available
-        Replicas: declared, of the latest specification, and taking requests.
-    old
-        Replicas of earlier specifications that still run.
-    refused
-        Why pods could not be created (a quota, an admission policy), or empty.
-    pods
-        Its pods.
-    """
-
-    current: bool
-    wanted: int
-    updated: int
-    available: int
-    old: int = 0
-    refused: str = ""
-    pods: tuple[PodState, ...] = ()
-
-    @property
-    def complete(self) -> bool:
-        """Whether all wanted replicas are of the latest specification and available."""
-        return (
-            self.current and self.old == 0 and self.updated >= self.wanted and self.available >= self.wanted
-        )
+    from innervate_kinds.parts.placement import Pool
+    from innervate_kinds.parts.pods import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,25 +31,6 @@ class Claim:
     owned: bool
     deleting: bool
     phase: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """The ComputePool that the placement names, which exists.
-
-    Parameters
-    ----------
-    spec
-        Its specification.
-    allowed
-        Whether it allows workloads of the store's namespace.
-    ready_nodes
-        Ready nodes by its status; None before its first status.
-    """
-
-    spec: ComputePoolSpec
-    allowed: bool
-    ready_nodes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from innervate_kinds.api.reader import ProbeResult
     from innervate_kinds.api.resource import Condition
     from innervate_kinds.memory_store.model import MemoryStore
-    from innervate_kinds.memory_store.state import Observed, Workload
+    from innervate_kinds.memory_store.state import Observed
+    from innervate_kinds.parts.pods import Workload
 
 STORAGE_READY, SERVICE_READY = "StorageReady", "ServiceReady"
 _MEBIBYTE = 2**20
