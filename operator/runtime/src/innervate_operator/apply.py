@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from innervate_kinds.api.kind import Reference
+from innervate_kinds.api.kind import JOB, Reference
 from innervate_kinds.api.names import DESIRED_HASH
 from innervate_kinds.api.plan import Failure
+from innervate_service.tracing import traceparent
 
 from innervate_operator.cache import reduce_managed_fields
-from innervate_operator.dress import ENSURED, drawn, dress
-from innervate_operator.drift import differences, digest
+from innervate_operator.dress import ENSURED, drawn, dress, traced
+from innervate_operator.drift import differences, digest, holds
 from innervate_operator.errors import ApiError
 from innervate_operator.ownership import Owner, Ownership, judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from innervate_kinds.api.plan import Child, Plan
+    from innervate_kinds.api.plan import Child, Patch, Plan
     from opentelemetry.trace import Tracer
 
     from innervate_operator.cache import Caches
@@ -118,6 +119,9 @@ class Applier:
                     await self._apply(child, owner, live, "" if index else ensured, outcome)
             for reference in plan.delete:
                 await self._delete(reference, owner, outcome)
+            if not outcome.failures:
+                for patch in plan.patches:
+                    await self._patch(patch, outcome)
         except _Unavailable:
             pass
         return outcome
@@ -205,6 +209,8 @@ class Applier:
     async def _apply(
         self, child: Child, owner: Owner, live: Mapping[str, Any] | None, ensured: str, outcome: Outcome
     ) -> None:
+        if live is not None and child.kind == JOB:
+            return
         manifest = dress(child, owner, live=live, ensured=ensured)
         reference = Reference.of(child.kind, manifest)
         wanted = manifest["metadata"]["annotations"][DESIRED_HASH]
@@ -220,7 +226,10 @@ class Applier:
             with self._tracer.start_as_current_span(
                 f"apply {child.kind.kind}",
                 attributes={"k8s.object.kind": child.kind.kind, "k8s.object.name": reference.name},
-            ):
+            ) as span:
+                header = traceparent(span.get_span_context())
+                if child.kind == JOB and header:
+                    sent = traced(sent, header)
                 answer = await self._client.apply(reference, sent, manager=MANAGER)
         except ApiError as error:
             if live is None and error.status == 409:
@@ -277,6 +286,23 @@ class Applier:
             outcome.written += 1
         except ApiError as error:
             self._fail(reference, error, outcome)
+
+    async def _patch(self, patch: Patch, outcome: Outcome) -> None:
+        reference = Reference.of(patch.kind, patch.manifest)
+        live = self._caches.get(reference)
+        if live is not None and holds(live, patch.manifest):
+            return
+        try:
+            with self._tracer.start_as_current_span(
+                f"patch {patch.kind.kind}",
+                attributes={"k8s.object.kind": patch.kind.kind, "k8s.object.name": reference.name},
+            ):
+                answer = await self._client.apply(reference, patch.manifest, manager=patch.manager)
+        except ApiError as error:
+            self._fail(reference, error, outcome)
+            return
+        outcome.written += 1
+        self._caches.put_response(patch.kind, answer)
 
     def _fail(self, reference: Reference, error: ApiError, outcome: Outcome) -> None:
         outcome.failures.append(failure_of(reference, error))

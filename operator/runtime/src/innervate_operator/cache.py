@@ -269,8 +269,8 @@ class Caches:
     def child(self, reference: Reference) -> Mapping[str, Any] | None:
         """Child of ours as cached whole, or None: what only METADATA holds has no fields to compare."""
         key = (reference.namespace or "", reference.name)
-        for scope in (Scope.ALL, Scope.OWNED):
-            store = self.watched.get((reference.kind, scope))
+        watched = (self.watched.get((reference.kind, scope)) for scope in (Scope.ALL, Scope.OWNED))
+        for store in (self.own.get(reference.kind), *watched):
             entry = store.entry(key) if store is not None else None
             if entry is not None:
                 return decode(entry)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 ENSURED = "innervate.dev/ensured"
 """Annotation on a plan's first child: which objects were created beforehand, never to be read again."""
 
+TRACEPARENT = "TRACEPARENT"
+"""Environment variable by which a process goes on with the trace of what started it."""
+
 
 def autoscaled(live: Mapping[str, Any] | None) -> bool:
     """Whether something other than a person scales the object, by the managers of its scale subresource."""
@@ -61,6 +64,27 @@ def dress(child: Child, owner: Owner, *, live: Mapping[str, Any] | None, ensured
         manifest["spec"] = {key: value for key, value in manifest["spec"].items() if key != "replicas"}
     annotations[DESIRED_HASH] = digest(manifest)
     return manifest
+
+
+def traced(job: Manifest, traceparent: str) -> Manifest:
+    """Job whose containers go on with a trace.
+
+    Only of a Job can it be said which change caused its pods; and only a Job is not rolled by it.
+    """
+    template = job["spec"]["template"]
+    entry = {"name": TRACEPARENT, "value": traceparent}
+    pod = {
+        **template["spec"],
+        **{
+            part: [
+                {**container, "env": [*(container.get("env") or ()), entry]}
+                for container in template["spec"][part]
+            ]
+            for part in ("initContainers", "containers")
+            if part in template["spec"]
+        },
+    }
+    return {**job, "spec": {**job["spec"], "template": {**template, "spec": pod}}}
 
 
 def drawn(child: Child, owner: Owner) -> Manifest:

@@ -49,6 +49,27 @@ def differences(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> list[str]
     return found
 
 
+def holds(live: Any, wanted: Any) -> bool:
+    """Whether an object has the fields of a patch: maps at least them, lists exactly them, in their order.
+
+    Parameters
+    ----------
+    live
+        Value as the server has it; fields that are not wanted are defaults, or other people's.
+    wanted
+        Value that is to be there.
+    """
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(
+            holds(live.get(key), value) for key, value in wanted.items() if key not in _UNCOMPARED
+        )
+    if isinstance(wanted, list | tuple):
+        return (isinstance(live, list) and len(live) == len(wanted) and all(map(holds, live, wanted))) or (
+            live is None and not wanted
+        )
+    return bool(live == wanted)
+
+
 def _compare(wanted: Any, live: Any, path: str, parent: str, found: list[str]) -> None:
     if live is None and isinstance(wanted, dict | list | tuple) and not wanted:
         return

@@ -12,6 +12,7 @@ from innervate_kinds.api.errors import Rejected, Retryable
 from innervate_kinds.api.names import FINALIZER, PAUSED, TRACEPARENT
 from innervate_kinds.api.room import ObservedT, ResourceT, Room
 from innervate_service.logs import get_logger
+from innervate_service.tracing import traceparent
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from pydantic import ValidationError
@@ -202,13 +203,8 @@ class Reconciler(Generic[ResourceT, ObservedT]):
             memory = self._memories[key] = _Memory(metadata["uid"])
         generation = metadata.get("generation", 0)
         if memory.traceparent is None or memory.generation != generation:
-            context = span.get_span_context()
-            sampled = self._tools.traced and context.trace_flags.sampled
-            memory.traceparent = (
-                f"00-{trace.format_trace_id(context.trace_id)}-{trace.format_span_id(context.span_id)}-01"
-                if sampled
-                else None
-            )
+            header = traceparent(span.get_span_context()) if self._tools.traced else ""
+            memory.traceparent = header or None
             memory.generation = generation
         return memory, memory.traceparent
 

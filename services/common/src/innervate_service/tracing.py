@@ -57,6 +57,13 @@ def trace_id(span: Span) -> str:
     return trace.format_trace_id(span.get_span_context().trace_id)
 
 
+def traceparent(context: trace.SpanContext) -> str:
+    """W3C header of a span that is recorded; empty of one that is not."""
+    if not (context.is_valid and context.trace_flags.sampled):
+        return ""
+    return f"00-{trace.format_trace_id(context.trace_id)}-{trace.format_span_id(context.span_id)}-01"
+
+
 def start_server_span(method: str, metadata: Mapping[str, str | bytes], peer: str) -> Span:
     """Start the span of an arrived call and make it current for the rest of the running task.
 

@@ -34,7 +34,8 @@ class Child:
     Parameters
     ----------
     kind
-        Its kind, which says where the API is.
+        Its kind, which says where the API is. A Job is made once and then left as it is: its pods
+        cannot be changed.
     manifest
         The fields that we own, nothing else.
     owned
@@ -50,6 +51,26 @@ class Child:
     owned: bool = True
     adopt: bool = False
     scaled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """Fields to set on an object that is not ours, which goes on without us.
+
+    Parameters
+    ----------
+    kind
+        Its kind.
+    manifest
+        Name, namespace and UID of the very object that was looked at, and the fields that we set, each
+        list whole.
+    manager
+        Field manager under which they are set; whoever held them loses them.
+    """
+
+    kind: Kind
+    manifest: Manifest
+    manager: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +93,8 @@ class Plan:
         Children to create once and then leave alone.
     delete
         Children that must be gone.
+    patches
+        Fields to set on objects that are not ours, once everything in `apply` is there.
     requeue_after
         Seconds until the next visit even if nothing changes; None for the resync's own time.
     notes
@@ -81,6 +104,7 @@ class Plan:
     apply: tuple[Child, ...] = ()
     ensure: tuple[Child, ...] = ()
     delete: tuple[Reference, ...] = ()
+    patches: tuple[Patch, ...] = ()
     requeue_after: float | None = None
     notes: tuple[Note, ...] = ()
 

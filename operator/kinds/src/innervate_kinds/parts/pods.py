@@ -182,11 +182,11 @@ def _pod(pod: Mapping[str, Any]) -> PodState:
     return PodState(
         name=pod["metadata"]["name"],
         ready=conditions.get("Ready", {}).get("status") == "True",
-        created=_time(pod["metadata"]["creationTimestamp"]),
+        created=time(pod["metadata"]["creationTimestamp"]),
         address=status.get("podIP", ""),
         phase=status.get("phase", "Unknown"),
         unschedulable=scheduled.get("message", "") if waits else "",
-        unschedulable_since=_time(scheduled["lastTransitionTime"]) if waits else None,
+        unschedulable_since=time(scheduled["lastTransitionTime"]) if waits else None,
         containers=tuple(_container(state) for state in states),
     )
 
@@ -208,5 +208,6 @@ def _container(status: Mapping[str, Any]) -> ContainerState:
     )
 
 
-def _time(value: str | datetime) -> datetime:
+def time(value: str | datetime) -> datetime:
+    """A time of the API, as decoded or as text."""
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
