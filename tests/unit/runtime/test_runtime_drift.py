@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from innervate_operator.drift import differences, digest
+from innervate_operator.drift import differences, digest, holds
 
 WANTED = {
     "apiVersion": "apps/v1",
@@ -103,3 +103,21 @@ def test_the_digest_depends_on_content_and_not_on_order():
     shuffled = dict(reversed(WANTED.items()))
     assert digest(shuffled) == digest(WANTED)
     assert digest({**WANTED, "spec": {"replicas": 3}}) != digest(WANTED)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "expected"),
+    [
+        ({"a": 1, "b": 2}, {"a": 1}, True),
+        ({"a": 1}, {"a": 2}, False),
+        ({"list": [{"name": "x", "role": "Stable"}]}, {"list": [{"name": "x"}]}, True),
+        ({"list": [{"name": "x"}, {"name": "y"}]}, {"list": [{"name": "x"}]}, False),
+        ({"list": [{"name": "y"}, {"name": "x"}]}, {"list": [{"name": "x"}, {"name": "y"}]}, False),
+        ({}, {"list": []}, True),
+        ({}, {"list": [1]}, False),
+        ({"metadata": {"uid": "1", "name": "n"}}, {"metadata": {"uid": "2", "name": "n"}}, True),
+        ("text", {"a": 1}, False),
+    ],
+)
+def test_a_patch_is_there_where_its_fields_and_whole_lists_are(live, wanted, expected):
+    assert holds(live, wanted) is expected
