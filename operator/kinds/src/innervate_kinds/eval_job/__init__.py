@@ -1,0 +1,1 @@
+"""EvalJob: asks a release questions with known answers, compares it, and gives a verdict."""
