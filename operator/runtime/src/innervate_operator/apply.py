@@ -19,6 +19,7 @@ from innervate_operator.ownership import Owner, Ownership, judge
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from innervate_kinds.api.kind import Kind
     from innervate_kinds.api.plan import Child, Patch, Plan
     from opentelemetry.trace import Tracer
 
@@ -44,12 +45,16 @@ class Outcome:
         Children that could not be made so.
     written
         Writes that succeeded.
+    ours
+        Objects of our own kinds that were written: their rooms learn of it from the visit, since the
+        watch only brings what the cache has by then.
     again_after
         Seconds after which to look again for a reason of the applier's own; None for none.
     """
 
     failures: list[Failure] = field(default_factory=list)
     written: int = 0
+    ours: list[Reference] = field(default_factory=list)
     again_after: float | None = None
 
 
@@ -245,7 +250,7 @@ class Applier:
             self._tolerated[uid] = (wanted, remaining)
         else:
             self._tolerated.pop(uid, None)
-        self._caches.put_response(child.kind, answer)
+        self._take(child.kind, answer, outcome)
 
     async def _meet(
         self, child: Child, owner: Owner, reference: Reference, ensured: str, outcome: Outcome
@@ -302,7 +307,12 @@ class Applier:
             self._fail(reference, error, outcome)
             return
         outcome.written += 1
-        self._caches.put_response(patch.kind, answer)
+        self._take(patch.kind, answer, outcome)
+
+    def _take(self, kind: Kind, answer: dict[str, Any], outcome: Outcome) -> None:
+        self._caches.put_response(kind, answer)
+        if kind in self._caches.own:
+            outcome.ours.append(Reference.of(kind, answer))
 
     def _fail(self, reference: Reference, error: ApiError, outcome: Outcome) -> None:
         outcome.failures.append(failure_of(reference, error))

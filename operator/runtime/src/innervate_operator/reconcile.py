@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from innervate_kinds.api.conditions import READY, SUCCEEDED
 from innervate_kinds.api.errors import Rejected, Retryable
-from innervate_kinds.api.names import FINALIZER, PAUSED, TRACEPARENT
+from innervate_kinds.api.names import FINALIZER, OWNER_UID, PAUSED, TRACEPARENT
 from innervate_kinds.api.room import ObservedT, ResourceT, Room
 from innervate_service.logs import get_logger
 from innervate_service.tracing import traceparent
@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from innervate_operator import metrics, status
 from innervate_operator.apply import Outcome, failure_of
-from innervate_operator.cache import decode
+from innervate_operator.cache import Change, decode
 from innervate_operator.errors import ApiError, LeadershipLost
 from innervate_operator.events import Transition, transitions
 from innervate_operator.ownership import Owner
@@ -259,6 +259,8 @@ class Reconciler(Generic[ResourceT, ObservedT]):
             tools.caches.put_response(room.kind, await self._undo.hold(subject.raw, subject.key))
         plan = room.plan(resource, observed, tools.config(), tools.clock.now())
         outcome = await tools.applier.execute(plan, self._owner(subject))
+        for written in outcome.ours:
+            tools.waker.own_changed(Change(written.kind, written.namespace or "", written.name, ()))
         observed = room.observe(resource, tools.caches, tools.prober.results(subject.key))
         tools.prober.set(subject.key, room.probes(resource, observed))
         if not tools.prober.complete(subject.key):
@@ -268,6 +270,10 @@ class Reconciler(Generic[ResourceT, ObservedT]):
         told = room.status(resource, observed, plan, outcome.failures, tools.clock.now())
         stamped = status.stamped(told, subject.raw, tools.clock.now(), subject.traceparent)
         waits = await self._write(subject, stamped, patient=True)
+        before = subject.raw.get("status") or {}
+        if any(stamped.get(name) != before.get(name) for name in room.acts_on):
+            # What was decided is written; now it is acted on.
+            waits = 0.0
         return self._next(outcome, _sooner(plan.requeue_after, waits))
 
     def _parse(self, raw: Mapping[str, Any]) -> ResourceT:
@@ -314,7 +320,8 @@ class Reconciler(Generic[ResourceT, ObservedT]):
         if content == old:
             return None
         now = self._tools.clock.monotonic()
-        if patient and status.telling(content) == status.telling(old):
+        prompt = self._room.acts_on
+        if patient and status.telling(content, prompt) == status.telling(old, prompt):
             probed = bool(self._tools.prober.results(subject.key))
             waits = subject.memory.told_at + (_COUNTS_SECONDS if probed else _WORDS_SECONDS) - now
             if waits > 0:
@@ -341,6 +348,9 @@ class Reconciler(Generic[ResourceT, ObservedT]):
             raise
         subject.memory.told_at = now
         self._tools.caches.put_response(self._room.kind, answer)
+        owner = (metadata.get("labels") or {}).get(OWNER_UID)
+        place = (self._room.kind, metadata.get("namespace") or "", metadata["name"])
+        self._tools.waker.changed(Change(*place, (owner,) if owner else ()))
         for transition in transitions(old.get("conditions") or (), content.get("conditions") or ()):
             self._record(subject, transition)
         return None

@@ -100,13 +100,21 @@ def paused(resource: Mapping[str, Any], now: datetime) -> Json:
     return content
 
 
-def telling(status: Json) -> Json:
-    """The part of a status that is written at once; messages and counts may wait."""
+def telling(status: Json, prompt: Iterable[str] = ()) -> Json:
+    """The part of a status that is written at once; messages and counts may wait.
+
+    Parameters
+    ----------
+    status
+        A status.
+    prompt
+        Further fields of it that may not wait.
+    """
     verdicts = [
         (condition["type"], condition["status"], condition["reason"])
         for condition in status.get("conditions") or ()
     ]
-    fields = ("observedGeneration", "endpoint", "trace")
+    fields = ("observedGeneration", "endpoint", "trace", *prompt)
     return {"conditions": verdicts} | {field: status.get(field) for field in fields}
 
 

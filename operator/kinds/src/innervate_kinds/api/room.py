@@ -134,6 +134,9 @@ class Room(Generic[ResourceT, ObservedT]):
         Decides; may raise `Rejected` or `Retryable`.
     status
         Tells; conditions come back unstamped (runtime merges times and generation, and sets `trace`).
+    acts_on
+        JSON names of the status fields that `plan` acts on: a change of them is written at once, and
+        then the resource is visited again.
     undo
         Children outside the namespace to delete before the finalizer is released; None where there
         is nothing to undo, and then there is no finalizer.
@@ -150,6 +153,7 @@ class Room(Generic[ResourceT, ObservedT]):
     rules: tuple[PolicyRule, ...] = ()
     references: Callable[[ResourceT], Sequence[Reference]] = lambda _: ()
     probes: Callable[[ResourceT, ObservedT], Sequence[Probe]] = lambda _resource, _observed: ()
+    acts_on: tuple[str, ...] = ()
     undo: Callable[[ResourceT, ObservedT], Sequence[Reference]] | None = None
 
     @property
