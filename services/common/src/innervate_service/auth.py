@@ -227,25 +227,51 @@ class TokenVerifier:
 
     async def __call__(self, token: str) -> Identity:
         """See `Authenticator`. Verification is some 50 µs of work and waits for nothing."""
-        trust = self._trust.current()
+        identity = self.known(token)
+        if identity is None:
+            identity = self.verify(token)
+            # Verification never waits: let other calls run between many fresh tokens.
+            await asyncio.sleep(0)
+        return identity
+
+    def known(self, token: str) -> Identity | None:
+        """Who a token is of that was verified before and is still good; None for every other.
+
+        Raises
+        ------
+        Unavailable
+            Nothing can be verified now.
+        """
+        self._trust.current()
         if self._version != self._trust.version:
             # A key that left the trust takes its tokens with it.
             self._verified.clear()
             self._version = self._trust.version
         digest = hashlib.sha256(token.encode()).digest()
         found = self._verified.get(digest)
-        if found is not None:
-            identity, expiry = found
-            if self._now() < expiry:
-                self._verified.move_to_end(digest)
-                return identity
-            del self._verified[digest]
-        identity, expiry = self._verify(token, trust)
-        self._verified[digest] = (identity, expiry)
+        if found is None:
+            return None
+        identity, expiry = found
+        if self._now() < expiry:
+            self._verified.move_to_end(digest)
+            return identity
+        del self._verified[digest]
+        return None
+
+    def verify(self, token: str) -> Identity:
+        """Verify a token, and remember it.
+
+        Raises
+        ------
+        Unauthenticated
+            The token proves nothing.
+        Unavailable
+            It cannot be verified now.
+        """
+        identity, expiry = self._verify(token, self._trust.current())
+        self._verified[hashlib.sha256(token.encode()).digest()] = (identity, expiry)
         while len(self._verified) > self._capacity:
             self._verified.popitem(last=False)
-        # Verification never waits: let other calls run between many fresh tokens.
-        await asyncio.sleep(0)
         return identity
 
     def _verify(self, token: str, trust: _Trust) -> tuple[Identity, float]:

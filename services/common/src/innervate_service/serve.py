@@ -72,6 +72,8 @@ class Server:
         Why the service is not ready, None when it is. Called often; it must not wait.
     on_start
         Runs when the first certificate is there, before the first call.
+    on_drain_begin
+        Called when draining begins, while calls are still taken.
     on_drain
         Runs after the last call.
     certificates
@@ -87,6 +89,7 @@ class Server:
         *,
         ready: Callable[[], str | None] = lambda: None,
         on_start: Callable[[], Awaitable[None]] | None = None,
+        on_drain_begin: Callable[[], None] = lambda: None,
         on_drain: Callable[[], Awaitable[None]] | None = None,
         certificates: CertificateStore | None = None,
         authenticate: Authenticator | None = None,
@@ -95,6 +98,7 @@ class Server:
         self._services = tuple(services)
         self._ready = ready
         self._on_start = on_start
+        self._on_drain_begin = on_drain_begin
         self._on_drain = on_drain
         self._renewal: CertificateRenewal | None = None
         if certificates is None:
@@ -172,6 +176,7 @@ class Server:
         self._state = "draining"
         if self._grpc is not None:
             _log.info("draining")
+            self._on_drain_begin()
             await self._publish_health()
             await asyncio.sleep(self._config.drain.delay_seconds)
             await self._grpc.stop(self._config.drain.grace_seconds)
@@ -242,6 +247,7 @@ async def serve(
     *,
     ready: Callable[[], str | None] = lambda: None,
     on_start: Callable[[], Awaitable[None]] | None = None,
+    on_drain_begin: Callable[[], None] = lambda: None,
     on_drain: Callable[[], Awaitable[None]] | None = None,
     certificates: CertificateStore | None = None,
     authenticate: Authenticator | None = None,
@@ -260,6 +266,7 @@ async def serve(
         services,
         ready=ready,
         on_start=on_start,
+        on_drain_begin=on_drain_begin,
         on_drain=on_drain,
         certificates=certificates,
         authenticate=authenticate,

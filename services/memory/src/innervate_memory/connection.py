@@ -1,97 +1,24 @@
-"""The connection to Redis: TLS that follows rotated files, retries until a deadline, errors, spans."""
+"""The connection to the store's Redis."""
 
-import asyncio
-import hashlib
-import random
-import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from innervate_service.errors import Exhausted, ServiceError, Unavailable
-from opentelemetry import trace
-from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.credentials import CredentialProvider
+from innervate_service import redis
+from innervate_service.redis import Argument, Script
 
-from innervate_memory.external import UrlConnection
+__all__ = ["USE", "Argument", "RedisConnection", "Script"]
 
-Argument = str | bytes | int | float
-
-_FIRST_DELAY: Final = 0.02
-_LONGEST_DELAY: Final = 1.0
-_CONNECT_SECONDS: Final = 3.0
-_ANSWER_SECONDS: Final = 20.0
-_CONNECTIONS: Final = 32
-_tracer: Final = trace.get_tracer("innervate_memory")
+USE: Final = redis.RedisUse(
+    client="innervate-memory",
+    redis="the store's Redis",
+    memory_fix="raise spec.storage.redis.memory of the MemoryStore, or forget records",
+    disk_fix="raise spec.storage.redis.size of the MemoryStore",
+    repeat="trying again with the same keys is safe",
+)
 
 
-class PasswordFile(CredentialProvider):
-    """Gives the password in a file, read anew for every connection so that it may be rotated."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """Read the password."""
-        return (self._path.read_text(encoding="utf-8").strip(),)
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        """Read the password; a small local file, so without a thread."""
-        return self.get_credentials()
-
-
-class _CurrentTls:
-    """Stands in for redis-py's own context holder, which would keep the first certificate for ever."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def get(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=str(self._directory / "ca.crt"))
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.load_cert_chain(self._directory / "tls.crt", self._directory / "tls.key")
-        return context
-
-
-class _TlsConnection(SSLConnection):
-    """A TLS connection whose certificate and CA are read at the time it connects."""
-
-    def __init__(self, *, identity_directory: Path, **settings: object) -> None:
-        super().__init__(**settings)  # type: ignore[arg-type]  # redis-py's own settings, passed through
-        self.ssl_context = _CurrentTls(identity_directory)  # type: ignore[assignment]  # only .get() is used
-
-
-@dataclass(frozen=True)
-class Script:
-    """A Lua script with the name it has in spans."""
-
-    name: str
-    text: str
-
-    @property
-    def sha(self) -> str:
-        """The name by which Redis knows it."""
-        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
-class RedisConnection:
-    """Connections to one Redis. Nothing is sent before the first command.
-
-    Parameters
-    ----------
-    host, port
-        Where Redis listens.
-    url_file
-        Holds the URL of a Redis that is not the store's own, instead of all else.
-    password_file
-        Holds the password; None for none.
-    identity_directory
-        Holds ``tls.crt``, ``tls.key`` and ``ca.crt``; None for plain connections.
-    """
+class RedisConnection(redis.RedisConnection):
+    """Connections to the store's Redis; the parameters are those of its base."""
 
     def __init__(
         self,
@@ -102,175 +29,11 @@ class RedisConnection:
         password_file: Path | None = None,
         identity_directory: Path | None = None,
     ) -> None:
-        self._attributes: dict[str, str | int] = {"db.system.name": "redis"}
-        settings: dict[str, Any] = {
-            "protocol": 2,
-            "socket_connect_timeout": _CONNECT_SECONDS,
-            "socket_timeout": _ANSWER_SECONDS,
-            "retry": Retry(NoBackoff(), 0),  # retrying needs the call's deadline, which only we know
-            "client_name": "innervate-memory",
-        }
-        connection_class: type[Connection] = Connection
-        if url_file is not None:
-            connection_class = UrlConnection
-            settings["url_file"] = url_file
-        elif host is None:
-            raise ValueError("a host or a file with a URL is needed")
-        else:
-            self._attributes |= {"server.address": host, "server.port": port}
-            settings |= {"host": host, "port": port}
-            settings["credential_provider"] = None if password_file is None else PasswordFile(password_file)
-            if identity_directory is not None:
-                connection_class = _TlsConnection
-                settings["identity_directory"] = identity_directory
-        self._client = Redis(
-            connection_pool=BlockingConnectionPool(
-                max_connections=_CONNECTIONS, timeout=None, connection_class=connection_class, **settings
-            )
+        super().__init__(
+            use=USE,
+            host=host,
+            port=port,
+            url_file=url_file,
+            password_file=password_file,
+            identity_directory=identity_directory,
         )
-        # Replies stay as the protocol has them: nested lists, bytes and integers.
-        self._client.response_callbacks.clear()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
-        await self._client.connection_pool.aclose()
-
-    async def command(self, *arguments: Argument, deadline: float, writes: bool = False) -> Any:
-        """Run a command; see `script` for the rest."""
-
-        async def attempt() -> Any:
-            return await self._execute(*arguments)
-
-        name = str(arguments[0])
-        return await self._call(name, attempt, {"db.operation.name": name}, deadline=deadline, writes=writes)
-
-    async def script(
-        self,
-        script: Script,
-        *,
-        keys: Sequence[str],
-        arguments: Sequence[Argument],
-        deadline: float,
-        writes: bool = False,
-    ) -> Any:
-        """Run a script, again while the connection fails, until the deadline; one CLIENT span.
-
-        Parameters
-        ----------
-        script
-            What to run. If it writes it must have the same effect when it runs twice.
-        keys, arguments
-            Given to it.
-        deadline
-            Time of the running event loop, in seconds.
-        writes
-            Whether data changes: then a lost answer leaves the outcome unknown.
-
-        Raises
-        ------
-        Exhausted
-            Redis has reached its memory limit.
-        Unavailable
-            Redis can't be reached in time, or can't write to its disk.
-        """
-
-        async def attempt() -> Any:
-            try:
-                return await self._execute("EVALSHA", script.sha, len(keys), *keys, *arguments)
-            except exceptions.NoScriptError:
-                return await self._execute("EVAL", script.text, len(keys), *keys, *arguments)
-
-        attributes = {"db.operation.name": "EVALSHA", "db.stored_procedure.name": script.name}
-        return await self._call(
-            f"EVALSHA {script.name}", attempt, attributes, deadline=deadline, writes=writes
-        )
-
-    async def _execute(self, *arguments: Argument) -> Any:
-        return await self._client.execute_command(*arguments)  # type: ignore[no-untyped-call]  # redis-py's
-
-    async def _call(
-        self,
-        name: str,
-        attempt: Callable[[], Awaitable[Any]],
-        attributes: Mapping[str, str],
-        *,
-        deadline: float,
-        writes: bool,
-    ) -> Any:
-        with _tracer.start_as_current_span(
-            name, kind=trace.SpanKind.CLIENT, attributes={**self._attributes, **attributes}
-        ) as span:
-            delay = _FIRST_DELAY
-            loop = asyncio.get_running_loop()
-            while True:
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        reply = await attempt()
-                except exceptions.ResponseError as error:
-                    raise _refused(error) from error
-                except exceptions.AuthenticationError as error:
-                    raise _refused_password(error) from error
-                except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
-                    _end_if_cancelled()
-                    span.add_event("retry", {"error.type": type(error).__name__})
-                    pause = delay * random.uniform(0.5, 1.0)  # noqa: S311  jitter is no secret
-                    if loop.time() + pause >= deadline:
-                        raise _unreachable(error, writes=writes) from error
-                else:
-                    _end_if_cancelled()
-                    return reply
-                await asyncio.sleep(pause)
-                delay = min(2 * delay, _LONGEST_DELAY)
-
-
-def _end_if_cancelled() -> None:
-    """End the running task if it is to end.
-
-    redis-py sends within `asyncio.wait_for`, which before Python 3.12 loses a cancellation that comes
-    at the moment the sending is done; a task would then run on for ever.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def _refused(error: exceptions.ResponseError) -> ServiceError:
-    text = str(error)
-    if isinstance(error, exceptions.OutOfMemoryError):
-        return Exhausted(
-            "the store's Redis has reached its memory limit, nothing was written: "
-            "raise spec.storage.redis.memory of the MemoryStore, or forget records",
-            reason="REDIS_FULL",
-        )
-    if text.startswith("MISCONF"):
-        return disk_refused(text)
-    return Unavailable(f"the store's Redis refused a command: {text}", reason="REDIS_REFUSED")
-
-
-def disk_refused(words: str) -> Unavailable:
-    """Error for a Redis that cannot write to its disk, with its words."""
-    return Unavailable(
-        "the store's Redis can't write to its disk, nothing was written; most often the disk is full: "
-        f"raise spec.storage.redis.size of the MemoryStore ({words})",
-        reason="REDIS_DISK",
-    )
-
-
-def _refused_password(error: exceptions.AuthenticationError) -> ServiceError:
-    return Unavailable(
-        f"the store's Redis refused the service's password ({error}): "
-        "the Secret and the running Redis differ; restart Redis to take up a rotated one",
-        reason="REDIS_LOGIN",
-    )
-
-
-def _unreachable(error: Exception, *, writes: bool) -> ServiceError:
-    reason = f"the store's Redis did not answer in time ({str(error) or type(error).__name__})"
-    if writes:
-        return Unavailable(
-            f"{reason}, so the outcome of this write is unknown; trying again with the same keys is safe. "
-            "If it goes on, see whether Redis runs and whether its disk is full",
-            reason="REDIS_UNREACHABLE",
-        )
-    return Unavailable(f"{reason}; see whether it runs", reason="REDIS_UNREACHABLE")

@@ -13,7 +13,7 @@ from innervate_service.errors import ServiceError
 from innervate_service.logs import get_logger
 
 from innervate_memory.config import Durability, ForgetConfig
-from innervate_memory.connection import Argument, RedisConnection, disk_refused
+from innervate_memory.connection import USE, Argument, RedisConnection
 from innervate_memory.memory import Usage, flush_usage
 from innervate_memory.records import MICROSECONDS, IdSource, id_time
 from innervate_memory.store import RecordStore, Totals, decode_space, space_key, store_key
@@ -144,7 +144,7 @@ class Upkeep:
         memory = _parse_info(await command("INFO", "memory", deadline=deadline))
         persistence = _parse_info(await command("INFO", "persistence", deadline=deadline))
         if persistence.get("aof_last_write_status", "ok") != "ok":
-            raise disk_refused("its last write to the append-only file failed")
+            raise USE.disk_refused("its last write to the append-only file failed")
         totals = Totals(int(records or 0), int(spaces), int(memory["used_memory"]))
         return totals, int(memory["maxmemory"])
 

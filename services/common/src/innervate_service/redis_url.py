@@ -1,4 +1,4 @@
-"""Connections to a Redis that is not the store's own: its URL stands in a file that may change."""
+"""Connections to a Redis that is not the service's own: its URL stands in a file that may change."""
 
 from pathlib import Path
 from typing import NamedTuple
