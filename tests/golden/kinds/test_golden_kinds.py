@@ -80,7 +80,9 @@ def outcome(case: dict[str, Any]) -> str:
 
 def shown(plan: Plan) -> dict[str, Any]:
     values = {field.name: getattr(plan, field.name) for field in fields(plan)}
+    patches = [each.manifest for each in values.pop("patches")]
     return {
+        **({"patches": patches} if patches else {}),
         **values,
         "apply": [child(each) for each in plan.apply],
         "ensure": [child(each) for each in plan.ensure],

@@ -9,10 +9,10 @@ from typing import Annotated
 from pydantic import Field
 
 from innervate_kinds.api.kind import GROUP, VERSION, Kind
-from innervate_kinds.api.quantity import PositiveQuantity, parse
 from innervate_kinds.api.resource import Model, Resource, Status
 from innervate_kinds.api.room import Column, Definition, Rule
-from innervate_kinds.api.scheduling import NamespaceName, ObjectName, Placement, Resources, SecretSource
+from innervate_kinds.api.scheduling import NamespaceName, Placement, Resources, SecretSource
+from innervate_kinds.parts.redis.model import Durability, ReclaimPolicy, RedisStorage, rules
 
 MEMORY_STORE = Kind(GROUP, VERSION, "MemoryStore", "memorystores")
 
@@ -20,43 +20,11 @@ Seconds = Annotated[int, Field(strict=True, ge=1, le=3_153_600_000)]
 """A duration from one second to a hundred years."""
 
 
-class ReclaimPolicy(StrEnum):
-    """What becomes of the data when the store is deleted."""
-
-    RETAIN = "Retain"
-    DELETE = "Delete"
-
-
-class Durability(StrEnum):
-    """What a write waits for before it is acknowledged."""
-
-    ALWAYS = "Always"
-    EVERY_SECOND = "EverySecond"
-
-
 class Permission(StrEnum):
     """What an access rule allows."""
 
     READ = "Read"
     WRITE = "Write"
-
-
-class RedisStorage(Model):
-    """A Redis of the store's own, on a volume."""
-
-    size: PositiveQuantity = "1Gi"
-    """Size of the volume; may grow where the storage class allows it, never shrink. Three times
-    `memory` leaves room for rewriting the log."""
-    memory: PositiveQuantity = "256Mi"
-    """Memory for the data, all of which Redis holds in memory; at least 16Mi. When it is full, writes
-    are refused and nothing is evicted."""
-    storage_class_name: ObjectName | None = None
-    """Storage class of the volume; left out, the cluster's default. Cannot be changed."""
-    durability: Durability = Durability.ALWAYS
-    """`Always`: a write is on disk before it is acknowledged. `EverySecond`: faster, and a crash may
-    lose the last second."""
-    resources: Resources | None = None
-    """Compute resources of the Redis container; left out, they follow from `memory`."""
 
 
 class ExternalStorage(Model):
@@ -202,23 +170,6 @@ def _same_storage(store: MemoryStore, old: MemoryStore | None) -> bool:
     return old is None or (store.spec.storage.redis is None) == (old.spec.storage.redis is None)
 
 
-def _grows(store: MemoryStore, old: MemoryStore | None) -> bool:
-    new = store.spec.storage.redis
-    before = old.spec.storage.redis if old else None
-    return new is None or before is None or parse(new.size) >= parse(before.size)
-
-
-def _memory_enough(store: MemoryStore) -> bool:
-    redis = store.spec.storage.redis
-    return redis is None or parse(redis.memory) >= 16 * 2**20
-
-
-def _same_class(store: MemoryStore, old: MemoryStore | None) -> bool:
-    new = store.spec.storage.redis
-    before = old.spec.storage.redis if old else None
-    return new is None or before is None or new.storage_class_name == before.storage_class_name
-
-
 DEFINITION = Definition(
     kind=MEMORY_STORE,
     short_names=("mem",),
@@ -247,24 +198,6 @@ DEFINITION = Definition(
             message="a store cannot move between redis and external; create another MemoryStore",
             holds=_same_storage,
         ),
-        Rule(
-            path="spec.storage.redis.size",
-            rule="quantity(self).compareTo(quantity(oldSelf)) >= 0",
-            message="the size may grow but never shrink",
-            holds=_grows,
-        ),
-        Rule(
-            path="spec.storage.redis.memory",
-            rule="quantity(self).compareTo(quantity('16Mi')) >= 0",
-            message="the memory must be at least 16Mi",
-            holds=lambda store, _old: _memory_enough(store),
-        ),
-        Rule(
-            path="spec.storage.redis",
-            rule="has(self.storageClassName) == has(oldSelf.storageClassName) && "
-            "(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-            message="storageClassName cannot be changed; create another MemoryStore",
-            holds=_same_class,
-        ),
+        *rules("spec.storage.redis", lambda store: store.spec.storage.redis, what="MemoryStore"),
     ),
 )

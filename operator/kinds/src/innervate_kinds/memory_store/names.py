@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from innervate_kinds.api.names import child_name
+from innervate_kinds.parts.redis.part import NAME_LIMIT
 
 APPLICATION = "memorystore"
 """Value of the label `app.kubernetes.io/name`."""
-SERVICE, REDIS = "service", "redis"
-"""The components: the memory service, and the Redis behind it."""
-REDIS_PORT = 6379
-PASSWORD_KEY = "password"  # noqa: S105  a key's name, not a password
-_STATEFUL_SET_LIMIT = 52
-"""A pod label appends a digest to the name of a StatefulSet."""
+SERVICE = "service"
+"""The component that is the memory service; the other is `REDIS`, behind it."""
 
 
 class Names(NamedTuple):
@@ -40,11 +37,6 @@ class Names(NamedTuple):
             check=child_name(store, "memorystore-check"),
             config=child_name(store, "memorystore-config"),
             trust=child_name(store, "memorystore-trust"),
-            redis=child_name(store, "memorystore-redis", limit=_STATEFUL_SET_LIMIT),
+            redis=child_name(store, "memorystore-redis", limit=NAME_LIMIT),
             data=child_name(store, "memorystore-data"),
         )
-
-
-def host(service: str, namespace: str | None) -> str:
-    """DNS name of a Service inside the cluster."""
-    return f"{service}.{namespace}.svc"

@@ -9,33 +9,26 @@ from innervate_kinds.api.kind import (
     CONFIG_MAP,
     DEPLOYMENT,
     NETWORK_POLICY,
-    PERSISTENT_VOLUME_CLAIM,
     POD_DISRUPTION_BUDGET,
-    SECRET,
     SERVICE_ACCOUNT,
-    STATEFUL_SET,
     Kind,
     Reference,
 )
 from innervate_kinds.api.kind import SERVICE as SERVICE_KIND
-from innervate_kinds.api.names import ADOPT
-from innervate_kinds.api.plan import Child, Generated, Note, Plan
+from innervate_kinds.api.plan import Child, Note, Plan
 from innervate_kinds.memory_store import containers
-from innervate_kinds.memory_store.model import ReclaimPolicy
-from innervate_kinds.memory_store.names import (
-    APPLICATION,
-    PASSWORD_KEY,
-    REDIS,
-    REDIS_PORT,
-    SERVICE,
-    Names,
-)
+from innervate_kinds.memory_store.names import APPLICATION, SERVICE, Names
+from innervate_kinds.memory_store.redis import redis_of
+from innervate_kinds.parts.redis import children as redis_children
+from innervate_kinds.parts.redis import claim
+from innervate_kinds.parts.redis.part import PORT, REDIS
+from innervate_kinds.parts.service import disruption_budget
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from innervate_kinds.api.plan import Config, Manifest
-    from innervate_kinds.memory_store.model import MemoryStore, RedisStorage
+    from innervate_kinds.memory_store.model import MemoryStore
     from innervate_kinds.memory_store.state import Observed
 
 UNSETTLED_SECONDS = 10.0
@@ -50,14 +43,15 @@ def plan(store: MemoryStore, observed: Observed, config: Config, _now: datetime)
     Nothing is planned on top of data that an earlier store retained, unless the store is told to
     adopt it; no service is placed before the pool it names is there and allows it.
     """
-    if retained(store, observed) or leaving(store, observed):
+    redis = redis_of(store)
+    if redis and (claim.retained(redis, observed.claim) or claim.leaving(redis, observed.claim)):
         return Plan()
     children = _Children(store, observed, config)
     apply = children.shared()
     ensure: tuple[Child, ...] = ()
-    if store.spec.storage.redis:
-        ensure = (children.password(),)
-        apply += children.redis(store.spec.storage.redis)
+    if redis:
+        ensure = (redis_children.password(redis),)
+        apply += redis_children.children(redis, config)
     if resolved(store, observed):
         apply += children.service()
     one = store.spec.service.replicas == 1 and observed.disruption_budget
@@ -68,30 +62,6 @@ def plan(store: MemoryStore, observed: Observed, config: Config, _now: datetime)
         delete=(budget,) if one else (),
         requeue_after=_requeue(store, observed),
         notes=_notes(store, observed, config),
-    )
-
-
-def retained(store: MemoryStore, observed: Observed) -> bool:
-    """Whether the volume claim of the store's name holds an earlier store's data, not to be adopted."""
-    claim = observed.claim
-    return (
-        store.spec.storage.redis is not None
-        and claim is not None
-        and claim.owner_uid != store.metadata.uid
-        and not claim.owned
-        and not claim.deleting
-        and store.metadata.annotations.get(ADOPT) != "true"
-    )
-
-
-def leaving(store: MemoryStore, observed: Observed) -> bool:
-    """Whether an earlier store's volume claim is on its way out, so that ours must wait."""
-    claim = observed.claim
-    return (
-        store.spec.storage.redis is not None
-        and claim is not None
-        and claim.owner_uid != store.metadata.uid
-        and (claim.owned or claim.deleting)
     )
 
 
@@ -149,54 +119,6 @@ class _Children:
         data = workload.trust_data(self.config)
         return (self._child(CONFIG_MAP, self.names.trust, SERVICE, data=data),)
 
-    def password(self) -> Child:
-        """Password of Redis, drawn once and never read by the operator."""
-        return self._child(
-            SECRET, self.names.redis, REDIS, type="Opaque", stringData={PASSWORD_KEY: Generated()}
-        )
-
-    def redis(self, redis: RedisStorage) -> tuple[Child, ...]:
-        """Redis on its volume."""
-        name = self.names.redis
-        conf = containers.redis_conf(redis)
-        port = {"name": "redis", "port": REDIS_PORT, "targetPort": "redis", "protocol": "TCP"}
-        pods = {"podSelector": {"matchLabels": workload.selector(self.store.metadata, component=SERVICE)}}
-        return (
-            self._child(SERVICE_ACCOUNT, name, REDIS, automountServiceAccountToken=False),
-            self._child(CONFIG_MAP, name, REDIS, data={"redis.conf": conf}),
-            self._volume(redis),
-            self._network(
-                name,
-                REDIS,
-                ingress=[{"from": [pods], "ports": [network.port(REDIS_PORT)]}],
-                egress=[network.dns(), network.identity(self.config)],
-            ),
-            self._child(
-                SERVICE_KIND,
-                name,
-                REDIS,
-                spec={"clusterIP": "None", "selector": self._selector(REDIS), "ports": [port]},
-            ),
-            self._child(
-                STATEFUL_SET,
-                name,
-                REDIS,
-                spec={
-                    "replicas": 1,
-                    "serviceName": name,
-                    # A pod that never gets ready would otherwise block the roll-out that mends it.
-                    "podManagementPolicy": "Parallel",
-                    "revisionHistoryLimit": 3,
-                    "selector": {"matchLabels": self._selector(REDIS)},
-                    "template": self._template(
-                        REDIS,
-                        configuration=workload.digest(conf),
-                        spec=containers.redis_pod(self.store, self.config, redis),
-                    ),
-                },
-            ),
-        )
-
     def service(self) -> tuple[Child, ...]:
         """The memory service."""
         name = self.names.service
@@ -243,26 +165,8 @@ class _Children:
         )
         if replicas == 1:
             return children
-        spec = {
-            "maxUnavailable": 1,
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-            "selector": {"matchLabels": self._selector(SERVICE)},
-        }
+        spec = disruption_budget(self._selector(SERVICE))
         return (*children, self._child(POD_DISRUPTION_BUDGET, name, SERVICE, spec=spec))
-
-    def _volume(self, redis: RedisStorage) -> Child:
-        spec: Manifest = {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": redis.size}},
-        }
-        if redis.storage_class_name:
-            spec["storageClassName"] = redis.storage_class_name
-        return Child(
-            PERSISTENT_VOLUME_CLAIM,
-            self._manifest(PERSISTENT_VOLUME_CLAIM, self.names.data, REDIS, spec=spec),
-            owned=self.store.spec.reclaim_policy is ReclaimPolicy.DELETE,
-            adopt=self.store.metadata.annotations.get(ADOPT) == "true",
-        )
 
     def _callers(self) -> list[Manifest]:
         """Who may connect: the store's namespace, those of the access rules, the operator's."""
@@ -281,7 +185,7 @@ class _Children:
     def _called(self) -> list[Manifest]:
         """Where the service connects to."""
         external = self.store.spec.storage.external
-        storage: Manifest = {"ports": [network.port(external.port if external else REDIS_PORT)]}
+        storage: Manifest = {"ports": [network.port(external.port if external else PORT)]}
         if not external:
             storage["to"] = [{"podSelector": {"matchLabels": self._selector(REDIS)}}]
         return [storage, network.dns(), network.identity(self.config), *network.telemetry(self.config)]

@@ -8,7 +8,8 @@ from innervate_api.memory.v1.memory_pb2 import StatsRequest, StatsResponse
 
 from innervate_kinds.api.reader import Probe
 from innervate_kinds.api.workload import GRPC_PORT
-from innervate_kinds.memory_store.names import Names, host
+from innervate_kinds.memory_store.names import Names
+from innervate_kinds.parts.service import host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,28 +9,7 @@ if TYPE_CHECKING:
     from innervate_kinds.api.reader import ProbeResult
     from innervate_kinds.parts.placement import Pool
     from innervate_kinds.parts.pods import Workload
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The PersistentVolumeClaim of the store's name.
-
-    Parameters
-    ----------
-    owner_uid
-        UID of the resource that made it, by its label.
-    owned
-        Whether the garbage collector will remove it with an owner.
-    deleting
-        Whether it is being deleted.
-    phase
-        ``Pending``, ``Bound`` or ``Lost``.
-    """
-
-    owner_uid: str
-    owned: bool
-    deleting: bool
-    phase: str
+    from innervate_kinds.parts.redis.claim import Claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from innervate_kinds.api import conditions
 from innervate_kinds.api.kind import PERSISTENT_VOLUME_CLAIM
-from innervate_kinds.api.names import ADOPT
 from innervate_kinds.api.resource import ConditionStatus
 from innervate_kinds.api.workload import GRPC_PORT
 from innervate_kinds.memory_store import pods
 from innervate_kinds.memory_store.model import MemoryStoreStatus
-from innervate_kinds.memory_store.names import REDIS, SERVICE, Names, host
-from innervate_kinds.memory_store.plan import COUNT_SECONDS, leaving, resolved, retained
+from innervate_kinds.memory_store.names import SERVICE, Names
+from innervate_kinds.memory_store.plan import COUNT_SECONDS, resolved
+from innervate_kinds.memory_store.redis import redis_of
+from innervate_kinds.parts.redis import claim
+from innervate_kinds.parts.redis import trouble as redis_trouble
+from innervate_kinds.parts.redis.part import REDIS
+from innervate_kinds.parts.service import host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,8 +197,9 @@ def _resize_refused(failure: Failure) -> bool:
 
 def _storage(store: MemoryStore, observed: Observed, now: datetime) -> Condition:
     type_ = STORAGE_READY
-    if store.spec.storage.redis:
-        waits = _claim(store, observed) or _pods(store, observed.redis, REDIS, now)
+    redis = redis_of(store)
+    if redis:
+        waits = claim.trouble(redis, observed.claim, type_=type_) or _pods(store, observed.redis, REDIS, now)
         if waits:
             return waits
     answer = observed.stats
@@ -212,41 +217,19 @@ def _storage(store: MemoryStore, observed: Observed, now: datetime) -> Condition
     return conditions.true(type_, Reason.AVAILABLE)
 
 
-def _claim(store: MemoryStore, observed: Observed) -> Condition | None:
-    name = Names.of(store.metadata.name).data
-    where = f"-n {store.metadata.namespace}"
-    if retained(store, observed):
-        message = (
-            f"PersistentVolumeClaim {name!r} holds data of an earlier MemoryStore of this name; "
-            f"take it over: `kubectl annotate {where} memorystore {store.metadata.name} {ADOPT}=true`, "
-            f"or start empty: `kubectl delete {where} pvc {name}`"
-        )
-        return conditions.false(STORAGE_READY, Reason.RETAINED_DATA, message)
-    if leaving(store, observed):
-        message = (
-            f"PersistentVolumeClaim {name!r} of an earlier MemoryStore is being deleted; "
-            f"see `kubectl describe {where} pvc {name}`"
-        )
-        return conditions.false(STORAGE_READY, Reason.PREVIOUS_DATA_LEAVING, message)
-    return None
-
-
 def _redis_failing(store: MemoryStore, answer: ProbeResult) -> Condition:
     reason = _PROBE_REASONS.get(answer.reason, Reason.REDIS_FAILING)
-    where = f"-n {store.metadata.namespace}"
     if reason is not Reason.PASSWORD_REFUSED:
         return conditions.false(STORAGE_READY, reason, f"the memory service reports: {answer.message}")
+    redis = redis_of(store)
+    if redis:
+        return conditions.false(STORAGE_READY, reason, redis_trouble.password_refused(redis))
+    message = "Redis refuses the login of its URL"
     if store.spec.storage.external:
         secret = store.spec.storage.external.url_from.secret_key_ref
         message = (
             f"Redis refuses the login of the URL in Secret {secret.name!r}, key {secret.key!r}; correct it: "
-            f"`kubectl edit {where} secret {secret.name}`"
-        )
-    else:
-        name = Names.of(store.metadata.name).redis
-        message = (
-            f"Redis refuses the password in Secret {name!r}, which has changed since Redis started; "
-            f"restart it: `kubectl rollout restart {where} statefulset {name}`"
+            f"`kubectl edit -n {store.metadata.namespace} secret {secret.name}`"
         )
     return conditions.false(STORAGE_READY, reason, message)
 
