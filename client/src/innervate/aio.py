@@ -11,9 +11,9 @@ from innervate_api.memory.v1 import memory_pb2_grpc
 
 from innervate import calls, errors, tracing
 from innervate.kubectl import Kubectl
-from innervate.memory import channel_arguments
 from innervate.retry import Attempts, Retry
 from innervate.route import CA_FILE, TOKEN_FILE, Direct, Forwarded
+from innervate.rpc import channel_arguments
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence

@@ -25,6 +25,7 @@ from innervate.records import (
     SearchHit,
     Stats,
 )
+from innervate.tracing import MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -61,6 +62,8 @@ class Call(Generic[ResultT_co]):
         `gen_ai.operation.name` of the conventions; empty where they have none.
     attributes
         Further span attributes. Never a record's text.
+    service
+        Full name of the service.
     """
 
     method: str
@@ -68,6 +71,7 @@ class Call(Generic[ResultT_co]):
     read: Callable[[Any], ResultT_co]
     operation: str = ""
     attributes: Mapping[str, str | int] = field(default_factory=dict)
+    service: str = MEMORY
 
 
 @dataclass(frozen=True, slots=True)

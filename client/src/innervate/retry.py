@@ -55,8 +55,11 @@ class Attempts:
 
     def timeout(self) -> float:
         """Seconds that the current attempt may take."""
-        left = self._deadline - time.monotonic()
-        return max(_SHORTEST_ATTEMPT, min(left, self._retry.attempt_timeout))
+        return min(self.left(), self._retry.attempt_timeout)
+
+    def left(self) -> float:
+        """Seconds until the call fails for good."""
+        return max(_SHORTEST_ATTEMPT, self._deadline - time.monotonic())
 
     def renew_token(self) -> bool:
         """Whether a refused token is worth renewing: once per call."""

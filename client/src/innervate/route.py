@@ -1,4 +1,4 @@
-"""The ways to a store: where it answers, whom to expect there, and how to prove who calls."""
+"""The ways to a store or pool: where it answers, whom to expect there, and how to prove who calls."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ CA_FILE = "/etc/innervate/trust/ca.crt"
 AUDIENCE = "innervate"
 """Audience of tokens for our services."""
 DEFAULT_PORT = 7443
+"""Where our services answer gRPC."""
 _TOKEN_LIFETIME_S = 600
 _RETRY_AFTER_S = 0.5
 
@@ -45,12 +46,29 @@ class Address(NamedTuple):
     ca: bytes
     """PEM of the authorities to trust."""
 
+    @property
+    def authority(self) -> str:
+        """Host and port to connect to, as URLs have them."""
+        return self.target.removeprefix("dns:///").removeprefix("ipv4:")
+
+
+class Served(NamedTuple):
+    """A kind of resource that answers at an endpoint."""
+
+    kind: str
+    plural: str
+    trust: Callable[[str], str]
+    """Name of the ConfigMap with the authorities that certify a resource of that name."""
+
+
+MEMORY_STORE = Served("MemoryStore", "memorystores", lambda name: Names.of(name).trust)
+
 
 class Route(Protocol):
-    """A way to a store. Every method may be called from any thread, and may block."""
+    """A way to a store or pool. Every method may be called from any thread, and may block."""
 
     store: str
-    """What the store is called in spans and messages."""
+    """What it is called in spans and messages."""
 
     def warm(self) -> bool:
         """Whether `address` and `token` answer at once now."""
@@ -72,18 +90,20 @@ class Route(Protocol):
 
 
 class Direct:
-    """A store that this process can reach by itself, as pods in the cluster can.
+    """A store or pool that this process can reach by itself, as pods in the cluster can.
 
     Parameters
     ----------
     endpoint
-        ``grpcs://host:port``, as a store's `status.endpoint` has it.
+        ``grpcs://host:port`` or ``https://host:port``, as `status.endpoint` has it.
     ca
         Authorities to trust: a PEM file, read again for each connection, or PEM itself.
     token
         Gives the token for each call; or the file to read it from.
     server_name
         Name to expect in the certificate, where it is not the endpoint's host.
+    port
+        Another port than the endpoint's.
     """
 
     def __init__(
@@ -93,8 +113,9 @@ class Direct:
         ca: str | Path | bytes = CA_FILE,
         token: str | Path | Callable[[], str] = TOKEN_FILE,
         server_name: str | None = None,
+        port: int | None = None,
     ) -> None:
-        host, port = parse_endpoint(endpoint)
+        host, port = parse_endpoint(endpoint, port)
         self.store = host
         self._target = f"dns:///{host}:{port}"
         self._server_name = server_name or host
@@ -127,19 +148,33 @@ class Direct:
 
 
 class Forwarded:
-    """A store in a cluster that this machine reaches through the API server.
+    """A store or pool in a cluster that this machine reaches through the API server.
 
     Parameters
     ----------
     kubectl
-        How to reach the cluster; its namespace is the store's.
+        How to reach the cluster; its namespace is the resource's.
     store
-        Name of the MemoryStore.
+        Name of the resource.
     service_account
-        Account to call as, of the store's namespace; the person must be allowed to request its tokens.
+        Account to call as, of that namespace; the person must be allowed to request its tokens.
+    served
+        What kind of resource it is.
+    port
+        Another port than its endpoint's.
     """
 
-    def __init__(self, kubectl: Kubectl, store: str, service_account: str) -> None:
+    def __init__(
+        self,
+        kubectl: Kubectl,
+        store: str,
+        service_account: str,
+        *,
+        served: Served = MEMORY_STORE,
+        port: int | None = None,
+    ) -> None:
+        self._served = served
+        self._port = port
         self._kubectl = replace(kubectl, namespace=kubectl.current_namespace())
         self._name = store
         self.store = f"{self._kubectl.namespace}/{store}"
@@ -166,7 +201,7 @@ class Forwarded:
                     self._open()
                 self._was_open = True
             if self._address is None:
-                raise Unavailable("the way to the store was closed")
+                raise Unavailable(f"the way to {self.store} was closed")
             return self._address
 
     def token(self) -> str:
@@ -194,7 +229,7 @@ class Forwarded:
             self._close_forward()
 
     def _open(self) -> None:
-        host, port = parse_endpoint(self._endpoint())
+        host, port = parse_endpoint(self._endpoint(), self._port)
         with ThreadPoolExecutor(2) as pool:
             ca = pool.submit(self._authorities)
             # A token asked for now is there when the first call needs it.
@@ -218,13 +253,14 @@ class Forwarded:
         self._forward = self._address = None
 
     def _endpoint(self) -> str:
-        path = f"/apis/innervate.dev/v1alpha1/namespaces/{self._kubectl.namespace}/memorystores/{self._name}"
+        kind, plural = self._served.kind, self._served.plural
+        path = f"/apis/innervate.dev/v1alpha1/namespaces/{self._kubectl.namespace}/{plural}/{self._name}"
         try:
             resource = self._kubectl.read(path)
         except NotFound as error:
             raise NotFound(
-                f"MemoryStore {self.store}: {error.message}",
-                fix=error.fix or "see which there are: innervate get memorystore -A",
+                f"{kind} {self.store}: {error.message}",
+                fix=error.fix or f"see which there are: innervate get {kind.lower()} -A",
             ) from None
         status = resource.get("status") or {}
         if not status.get("endpoint"):
@@ -233,19 +269,19 @@ class Forwarded:
             )
             why = ready.get("message") or "it has no endpoint yet"
             raise Unavailable(
-                f"MemoryStore {self.store} is not ready: {why}",
-                fix=f"watch it: innervate get memorystore {self._name} -n {self._kubectl.namespace}",
+                f"{kind} {self.store} is not ready: {why}",
+                fix=f"watch it: innervate get {kind.lower()} {self._name} -n {self._kubectl.namespace}",
             )
         return str(status["endpoint"])
 
     def _authorities(self) -> bytes:
-        name = Names.of(self._name).trust
+        name = self._served.trust(self._name)
         path = f"/api/v1/namespaces/{self._kubectl.namespace}/configmaps/{name}"
         found = (self._kubectl.read(path).get("data") or {}).get("ca.crt")
         if not found:
             raise Unavailable(
                 f"ConfigMap {self._kubectl.namespace}/{name} names no authorities to trust",
-                fix=f"see what the store says: innervate get memorystore {self._name} --tree",
+                fix=f"see what it says: innervate get {self._served.kind.lower()} {self._name} --tree",
             )
         return str(found).encode()
 
@@ -275,8 +311,15 @@ class Forwarded:
         self._token_until = time.time() + 0.8 * (expires - time.time())
 
 
-def parse_endpoint(endpoint: str) -> tuple[str, int]:
-    """Host and port of ``grpcs://host:port``.
+def parse_endpoint(endpoint: str, port: int | None = None) -> tuple[str, int]:
+    """Host and port of ``grpcs://host:port`` or ``https://host:port``.
+
+    Parameters
+    ----------
+    endpoint
+        The URL.
+    port
+        Another port than that.
 
     Raises
     ------
@@ -284,13 +327,13 @@ def parse_endpoint(endpoint: str) -> tuple[str, int]:
         If it is something else.
     """
     parts = urlsplit(endpoint)
-    if parts.scheme != "grpcs" or not parts.hostname or parts.path not in ("", "/"):
+    if parts.scheme not in ("grpcs", "https") or not parts.hostname or parts.path not in ("", "/"):
         raise InvalidArgument(
-            f"endpoint = {endpoint!r} is not of the form grpcs://host:port",
+            f"endpoint = {endpoint!r} is not of the form grpcs://host:port or https://host:port",
             field="endpoint",
-            fix="take it from the store's status.endpoint",
+            fix="take it from the resource's status.endpoint",
         )
-    return parts.hostname, parts.port or DEFAULT_PORT
+    return parts.hostname, port or parts.port or DEFAULT_PORT
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -12,14 +12,15 @@ from opentelemetry.trace import SpanKind, StatusCode
 from innervate.errors import InnervateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.trace import Span
 
     from innervate.calls import Call
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
-SERVICE = "innervate_api.memory.v1.MemoryService"
+MEMORY = "innervate_api.memory.v1.MemoryService"
+_STORE = "gen_ai.memory.store.id"
 
 
 def setup_tracing(
@@ -61,26 +62,39 @@ def tracer() -> trace.Tracer:
 
 
 @contextmanager
-def client_span(call: Call[Any], store: str) -> Iterator[Span]:
+def client_span(call: Call[Any], called: str) -> Iterator[Span]:
     """Span of one call, all attempts together.
 
     Parameters
     ----------
     call
         What is called.
-    store
-        What the store is called.
+    called
+        What the store, or pool, is called.
     """
     attributes: dict[str, str | int] = {
         "rpc.system.name": "grpc",
-        "rpc.method": f"{SERVICE}/{call.method}",
+        "rpc.method": f"{call.service}/{call.method}",
         "gen_ai.provider.name": "innervate",
-        "gen_ai.memory.store.id": store,
+        **({_STORE: called} if call.service == MEMORY else {}),
         **call.attributes,
     }
     if call.operation:
         attributes["gen_ai.operation.name"] = call.operation
-    name = f"{call.operation} {store}" if call.operation else f"{SERVICE}/{call.method}"
+    name = f"{call.operation} {called}" if call.operation else f"{call.service}/{call.method}"
+    with failing_span(name, attributes) as span:
+        yield span
+
+
+@contextmanager
+def failing_span(name: str, attributes: Mapping[str, str | int]) -> Iterator[Span]:
+    """Span of a client's request that says of an error what its message does, and no more.
+
+    Parameters
+    ----------
+    name, attributes
+        Of the span.
+    """
     with tracer().start_as_current_span(
         name,
         kind=SpanKind.CLIENT,
