@@ -1,6 +1,7 @@
 """Innervate's Python SDK and the innervate command."""
 
 from innervate.aio import AsyncMemoryClient
+from innervate.chat import Answer, ChatClient, Message
 from innervate.errors import (
     ClusterRefused,
     Conflict,
@@ -15,6 +16,7 @@ from innervate.errors import (
     Unauthenticated,
     Unavailable,
 )
+from innervate.exchanges import ArmOutcomes, ExchangeClient, Feedback, ReportResult
 from innervate.memory import MemoryClient
 from innervate.records import (
     Filter,
@@ -30,22 +32,29 @@ from innervate.retry import Retry
 from innervate.tracing import setup_tracing
 
 __all__ = [
+    "Answer",
+    "ArmOutcomes",
     "AsyncMemoryClient",
+    "ChatClient",
     "ClusterRefused",
     "Conflict",
     "DeadlineExceeded",
+    "ExchangeClient",
     "Exhausted",
+    "Feedback",
     "Filter",
     "Found",
     "InnervateError",
     "InvalidArgument",
     "MemoryClient",
+    "Message",
     "NewRecord",
     "NotFound",
     "PermissionDenied",
     "PutResult",
     "Record",
     "RecordKind",
+    "ReportResult",
     "Retry",
     "SearchHit",
     "ServiceFailed",

@@ -1,0 +1,329 @@
+"""The client of an inference pool: OpenAI's chat interface, with what the pool adds to it."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
+
+import httpx
+from opentelemetry import propagate
+
+from innervate import errors, tracing
+from innervate.kubectl import Kubectl
+from innervate.pools import INFERENCE_POOL
+from innervate.retry import Attempts, Retry
+from innervate.route import CA_FILE, TOKEN_FILE, Direct, Forwarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from opentelemetry.trace import Span
+
+    from innervate.route import Address, Route
+
+_PATH = "/v1/chat/completions"
+_BY_STATUS: dict[int, type[errors.InnervateError]] = {
+    400: errors.InvalidArgument,
+    401: errors.Unauthenticated,
+    403: errors.PermissionDenied,
+    404: errors.NotFound,
+    408: errors.DeadlineExceeded,
+    409: errors.Conflict,
+    413: errors.InvalidArgument,
+    422: errors.InvalidArgument,
+    429: errors.Exhausted,
+    431: errors.InvalidArgument,
+    502: errors.Unavailable,
+    503: errors.Unavailable,
+    504: errors.DeadlineExceeded,
+}
+_AGAIN = frozenset({429, 503})
+"""Nothing was done: trying again is right, after the time that the answer names."""
+
+
+class Message(TypedDict):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a pool answered.
+
+    Parameters
+    ----------
+    text
+        The answer.
+    request_id
+        Under which the exchange is logged, and feedback is given.
+    release, arm
+        What answered.
+    finish_reason
+        Why it ended: ``stop``, or ``length`` at `max_tokens`.
+    input_tokens, output_tokens
+        What it cost.
+    """
+
+    text: str
+    request_id: str
+    release: str
+    arm: str
+    finish_reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class ChatClient:
+    """An inference pool, for programs that block. Safe to share between threads.
+
+    A request is repeated while the pool refuses it as too busy or cannot be reached, and never once
+    it may have been answered.
+
+    Parameters
+    ----------
+    route
+        The way to the pool; `connect` and `from_kubernetes` make the usual ones.
+    retry
+        How patient to be.
+
+    Examples
+    --------
+    >>> with ChatClient.from_kubernetes("assistant", namespace="shop") as pool:  # doctest: +SKIP
+    ...     answer = pool.chat("What do orchids need?", session="monday")
+    ...     print(answer.text, answer.release)
+    """
+
+    def __init__(self, route: Route, *, retry: Retry | None = None) -> None:
+        self._route = route
+        self._retry = retry or Retry()
+        self._lock = threading.Lock()
+        self._address: Address | None = None
+        self._http: httpx.Client | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        endpoint: str,
+        *,
+        ca: str | Path | bytes = CA_FILE,
+        token: str | Path | Callable[[], str] = TOKEN_FILE,
+        server_name: str | None = None,
+        retry: Retry | None = None,
+    ) -> Self:
+        """Client of a pool that this process can reach by itself; the defaults are right in a pod.
+
+        Parameters
+        ----------
+        endpoint
+            The pool's `status.endpoint`, ``https://host:port``.
+        ca
+            Authorities to trust: a PEM file or PEM itself.
+        token
+            File with the caller's token, or a function that gives it.
+        server_name
+            Name to expect in the server's certificate, where it is not the endpoint's host.
+        retry
+            How patient to be.
+        """
+        return cls(Direct(endpoint, ca=ca, token=token, server_name=server_name), retry=retry)
+
+    @classmethod
+    def from_kubernetes(
+        cls,
+        pool: str,
+        *,
+        namespace: str | None = None,
+        context: str | None = None,
+        kubeconfig: str | None = None,
+        service_account: str = "default",
+        retry: Retry | None = None,
+    ) -> Self:
+        """Client of a pool in a cluster that kubectl reaches, such as from a laptop.
+
+        Parameters
+        ----------
+        pool
+            Name of the InferencePool.
+        namespace, context, kubeconfig
+            As kubectl's options; None for kubectl's own choice.
+        service_account
+            Account of the pool's namespace to call as.
+        retry
+            How patient to be.
+        """
+        kubectl = Kubectl(context=context, namespace=namespace, kubeconfig=kubeconfig)
+        return cls(Forwarded(kubectl, pool, service_account, served=INFERENCE_POOL), retry=retry)
+
+    def chat(
+        self,
+        messages: str | Sequence[Message],
+        *,
+        model: str = "",
+        session: str = "",
+        task: str = "",
+        release: str = "",
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        seed: int | None = None,
+    ) -> Answer:
+        """Ask.
+
+        Parameters
+        ----------
+        messages
+            The conversation, or one question of a user.
+        model
+            The pool's model; left out, whichever it has.
+        session
+            Requests of one session are answered by one release, as long as traffic stays.
+        task
+            What the request is part of, for the log.
+        release
+            Have this release answer, one of those the pool's traffic names.
+        max_tokens, temperature, seed
+            As OpenAI's; left out, the engine's own.
+        """
+        if isinstance(messages, str):
+            messages = [Message(role="user", content=messages)]
+        chosen = {"model": model, "max_tokens": max_tokens, "temperature": temperature, "seed": seed}
+        body = {
+            "messages": list(messages),
+            **{key: value for key, value in chosen.items() if value not in (None, "")},
+        }
+        named = {"session": session, "task": task, "release": release}
+        headers = {f"x-innervate-{key}": value for key, value in named.items() if value}
+        with tracing.failing_span(f"chat {self._route.store}", _attributes(model, session, seed)) as span:
+            return _noted(span, self._send(span, body, headers))
+
+    def close(self) -> None:
+        """End connections and port-forward."""
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
+            self._http = self._address = None
+        self._route.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _send(self, span: Span, body: dict[str, Any], headers: dict[str, str]) -> Answer:
+        attempts = Attempts(self._retry, f"chat on {self._route.store}")
+        while True:
+            number = attempts.number
+            try:
+                return self._attempt(attempts, body, headers)
+            except errors.InnervateError as error:
+                delay = attempts.after(error)
+                tracing.note_retry(span, number, error)
+                time.sleep(delay)
+
+    def _attempt(self, attempts: Attempts, body: dict[str, Any], headers: dict[str, str]) -> Answer:
+        address = self._route.address()
+        http = self._connected(address)
+        carried = {**headers, "authorization": f"Bearer {self._route.token()}"}
+        propagate.inject(carried)
+        # The whole time, not that of an attempt: an answer may take long, and is not asked for twice.
+        timeout = httpx.Timeout(attempts.left(), connect=attempts.timeout())
+        try:
+            response = http.post(
+                f"https://{address.authority}{_PATH}",
+                json=body,
+                headers={**carried, "host": address.server_name},
+                timeout=timeout,
+                extensions={"sni_hostname": address.server_name},
+            )
+        except httpx.TransportError as error:
+            self._route.lost(address)
+            raise _failure(error, self._route.store) from error
+        if response.is_success:
+            return _answer(response)
+        refused = _refusal(response)
+        if isinstance(refused, errors.Unauthenticated) and attempts.renew_token():
+            self._route.renew_token()
+            refused.retry_after = 0.0
+        raise refused
+
+    def _connected(self, address: Address) -> httpx.Client:
+        with self._lock:
+            if self._http is None or address != self._address:
+                # Requests of other threads still end on the old connections; they go with the last.
+                context = ssl.create_default_context(cadata=address.ca.decode())
+                self._http = httpx.Client(verify=context, trust_env=False)
+                self._address = address
+            return self._http
+
+
+def _attributes(model: str, session: str, seed: int | None) -> dict[str, str | int]:
+    given = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "innervate",
+        "gen_ai.request.model": model,
+        "gen_ai.conversation.id": session,
+        "gen_ai.request.seed": seed,
+    }
+    return {key: value for key, value in given.items() if value not in (None, "")}
+
+
+def _noted(span: Span, answer: Answer) -> Answer:
+    span.set_attribute("gen_ai.usage.input_tokens", answer.input_tokens)
+    span.set_attribute("gen_ai.usage.output_tokens", answer.output_tokens)
+    span.set_attribute("innervate.release", answer.release)
+    span.set_attribute("innervate.arm", answer.arm)
+    return answer
+
+
+def _answer(response: httpx.Response) -> Answer:
+    try:
+        content = response.json()
+        choice, usage = content["choices"][0], content.get("usage") or {}
+        text = choice["message"]["content"] or ""
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        raise errors.ServiceFailed(
+            f"the pool's answer is no chat completion: {response.text[:200]!r}"
+        ) from error
+    return Answer(
+        text=text,
+        request_id=response.headers.get("x-innervate-request-id", ""),
+        release=response.headers.get("x-innervate-release", ""),
+        arm=response.headers.get("x-innervate-arm", ""),
+        finish_reason=choice.get("finish_reason") or "",
+        input_tokens=usage.get("prompt_tokens", 0),
+        output_tokens=usage.get("completion_tokens", 0),
+    )
+
+
+def _refusal(response: httpx.Response) -> errors.InnervateError:
+    try:
+        said = response.json()["error"]
+        message, field = str(said["message"]), str(said.get("param") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message, field = response.text[:200] or response.reason_phrase, ""
+    retry_after = None
+    if response.status_code in _AGAIN:
+        named = response.headers.get("retry-after", "")
+        retry_after = float(named) if named.isdecimal() else 0.0
+    kind = _BY_STATUS.get(response.status_code, errors.ServiceFailed)
+    return kind(message, field=field, retry_after=retry_after)
+
+
+def _failure(error: httpx.TransportError, pool: str) -> errors.InnervateError:
+    if isinstance(error, httpx.ReadTimeout):
+        return errors.DeadlineExceeded(f"{pool} did not answer in time")
+    # Only where nothing was sent is it certain that nothing was answered.
+    again = 0.0 if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else None
+    return errors.Unavailable(f"{pool} cannot be reached: {error}", retry_after=again)

@@ -1,0 +1,232 @@
+"""The exchange log of an inference pool: what came of the requests it answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from innervate_api.exchange.v1 import exchange_pb2 as pb
+from innervate_api.exchange.v1 import exchange_pb2_grpc
+
+from innervate.calls import Call
+from innervate.kubectl import Kubectl
+from innervate.pools import INFERENCE_POOL
+from innervate.route import CA_FILE, DEFAULT_PORT, TOKEN_FILE, Direct, Forwarded
+from innervate.rpc import RpcClient
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from innervate.retry import Retry
+
+SERVICE = "innervate_api.exchange.v1.ExchangeService"
+BATCH = 256
+"""Most feedback in one call."""
+
+
+class ReportResult(StrEnum):
+    """What became of feedback."""
+
+    RECORDED = "recorded"
+    """Written durably."""
+    ALREADY_REPORTED = "already-reported"
+    """The exchange has feedback of this name already, which stays."""
+    UNKNOWN_EXCHANGE = "unknown-exchange"
+    """There is no such exchange, or it left the log."""
+    TOO_LATE = "too-late"
+    """The exchange is older than the window in which feedback is taken."""
+
+
+_RESULTS = {
+    pb.REPORT_RESULT_RECORDED: ReportResult.RECORDED,
+    pb.REPORT_RESULT_ALREADY_REPORTED: ReportResult.ALREADY_REPORTED,
+    pb.REPORT_RESULT_UNKNOWN_EXCHANGE: ReportResult.UNKNOWN_EXCHANGE,
+    pb.REPORT_RESULT_TOO_LATE: ReportResult.TOO_LATE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """What came of an answer.
+
+    Parameters
+    ----------
+    request_id
+        Of the answer that is judged: `Answer.request_id`.
+    name
+        What is judged.
+    value
+        From 0, bad, to 1, good.
+    expected
+        What should have been answered, for learning; kept only where the pool keeps content.
+    """
+
+    request_id: str
+    name: str = "success"
+    value: float
+    expected: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmOutcomes:
+    """What came of one arm's exchanges since the arm got its name.
+
+    Parameters
+    ----------
+    arm, release
+        The arm, and what it serves.
+    exchanges, errors
+        Requests answered, and of those the failed ones.
+    units, successes
+        Sessions, and requests without one, with feedback; of those the ones of at least one half.
+    """
+
+    arm: str
+    release: str
+    exchanges: int
+    errors: int
+    units: int
+    successes: int
+
+
+class ExchangeClient(RpcClient):
+    """A pool's exchange log, for programs that block. Safe to share between threads.
+
+    Parameters
+    ----------
+    route
+        The way to the pool; `connect` and `from_kubernetes` make the usual ones.
+    retry
+        How patient to be.
+    """
+
+    stub = exchange_pb2_grpc.ExchangeServiceStub
+
+    @classmethod
+    def connect(
+        cls,
+        endpoint: str,
+        *,
+        ca: str | Path | bytes = CA_FILE,
+        token: str | Path | Callable[[], str] = TOKEN_FILE,
+        server_name: str | None = None,
+        port: int = DEFAULT_PORT,
+        retry: Retry | None = None,
+    ) -> Self:
+        """Client of a pool that this process can reach by itself; the defaults are right in a pod.
+
+        Parameters
+        ----------
+        endpoint
+            The pool's `status.endpoint`, ``https://host:port``.
+        ca
+            Authorities to trust: a PEM file or PEM itself.
+        token
+            File with the caller's token, or a function that gives it.
+        server_name
+            Name to expect in the server's certificate, where it is not the endpoint's host.
+        port
+            Where the gateway answers gRPC.
+        retry
+            How patient to be.
+        """
+        return cls(Direct(endpoint, ca=ca, token=token, server_name=server_name, port=port), retry=retry)
+
+    @classmethod
+    def from_kubernetes(
+        cls,
+        pool: str,
+        *,
+        namespace: str | None = None,
+        context: str | None = None,
+        kubeconfig: str | None = None,
+        service_account: str = "default",
+        retry: Retry | None = None,
+    ) -> Self:
+        """Client of a pool in a cluster that kubectl reaches, such as from a laptop.
+
+        Parameters
+        ----------
+        pool
+            Name of the InferencePool.
+        namespace, context, kubeconfig
+            As kubectl's options; None for kubectl's own choice.
+        service_account
+            Account of the pool's namespace to call as.
+        retry
+            How patient to be.
+        """
+        kubectl = Kubectl(context=context, namespace=namespace, kubeconfig=kubeconfig)
+        return cls(
+            Forwarded(kubectl, pool, service_account, served=INFERENCE_POOL, port=DEFAULT_PORT), retry=retry
+        )
+
+    def report(self, feedback: Iterable[Feedback]) -> tuple[ReportResult, ...]:
+        """Join feedback to exchanges; the same name twice counts once.
+
+        Parameters
+        ----------
+        feedback
+            Any number; each 256 of them are one call.
+
+        Returns
+        -------
+        tuple of ReportResult
+            One for each, in the same order.
+        """
+        listed = list(feedback)
+        results: tuple[ReportResult, ...] = ()
+        for start in range(0, len(listed), BATCH):
+            results += self._send(report(listed[start : start + BATCH]))
+        return results
+
+    def outcomes(self, arms: Sequence[str] = (), *, feedback: str = "success") -> tuple[ArmOutcomes, ...]:
+        """Count exchanges and feedback.
+
+        Parameters
+        ----------
+        arms
+            Arms by name; none means all that the log knows.
+        feedback
+            Name of the feedback that is counted.
+        """
+        return self._send(outcomes(arms, feedback))
+
+
+def report(feedback: Sequence[Feedback]) -> Call[tuple[ReportResult, ...]]:
+    """Join up to 256 pieces of feedback to exchanges."""
+    request = pb.ReportRequest(
+        feedback=[
+            pb.Feedback(request_id=each.request_id, name=each.name, value=each.value, expected=each.expected)
+            for each in feedback
+        ]
+    )
+    return Call(
+        "Report",
+        request,
+        lambda reply: tuple(_RESULTS[result] for result in reply.results),
+        attributes={"innervate.feedback.count": len(feedback)},
+        service=SERVICE,
+    )
+
+
+def outcomes(arms: Sequence[str], feedback: str) -> Call[tuple[ArmOutcomes, ...]]:
+    """Count exchanges and feedback of arms."""
+    return Call(
+        "Outcomes",
+        pb.OutcomesRequest(arms=arms, feedback=feedback),
+        lambda reply: tuple(
+            ArmOutcomes(
+                arm=each.arm,
+                release=each.release,
+                exchanges=each.exchanges,
+                errors=each.errors,
+                units=each.units,
+                successes=each.successes,
+            )
+            for each in reply.arms
+        ),
+        service=SERVICE,
+    )
