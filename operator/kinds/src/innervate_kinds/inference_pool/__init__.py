@@ -1,0 +1,1 @@
+"""InferencePool: engines that serve releases of a model, behind a gateway."""
