@@ -23,6 +23,7 @@ PROVIDES: dict[str, str] = {
     "conntrack": "conntrack",
     "containerd": "containerd",
     "containernetworking-plugins": "/usr/lib/cni/bridge",
+    "g++": "g++",
     "iproute2": "ip",
     "ipset": "ipset",
     "iptables": "iptables-save",

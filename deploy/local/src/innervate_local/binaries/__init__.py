@@ -1,8 +1,9 @@
-"""The programs of the cluster, built from pinned Go modules and kept by version.
+"""The programs of the cluster, built from pinned sources and kept by version.
 
-Each directory beside this file is a Go module with its ``go.sum``. A build goes
-to a temporary file and is renamed, under a lock, so two callers never see half
-of one; a second run finds the file and builds nothing.
+Each directory beside this file is a Go module with its ``go.sum``, or has a script
+that builds the program of its name. A build goes to a temporary directory and is
+renamed, under a lock, so two callers never see half of one; a second run finds it
+and builds nothing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import fcntl
 import hashlib
 import os
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from innervate_local import paths, toolchain
+from innervate_local import packages, paths, toolchain
 from innervate_local.errors import LocalError
 from innervate_local.progress import step
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 KUBERNETES_VERSION = "1.34.4"
 """The last minor version that accepts cgroup v1 is 1.34."""
+
+SCRIPT = "build.sh"
+"""Builds a program that is not written in Go into the directory it is given, with all that belongs to it."""
 
 _SOURCES = Path(__file__).parent
 _KUBERNETES_STAMP = "k8s.io/component-base/version"
@@ -35,8 +40,8 @@ class Binary(NamedTuple):
 
     version: str
     """Its upstream version: part of the cache path."""
-    package: str
-    """What ``go build`` is asked for, seen from its module here."""
+    package: str = ""
+    """What ``go build`` is asked for, seen from its module here; empty where `SCRIPT` builds it."""
     stamps: tuple[str, ...] = ()
     """``-X`` settings for the linker."""
     on_request: bool = False
@@ -65,6 +70,7 @@ CATALOG: dict[str, Binary] = {
         "0.0.30", "github.com/rancher/local-path-provisioner", ("main.VERSION=v0.0.30",)
     ),
     "jaeger": Binary("1.62.0", "github.com/jaegertracing/jaeger/cmd/jaeger"),
+    "llama-server": Binary("9754.0.0"),
     "kind": Binary("0.30.0", "sigs.k8s.io/kind", on_request=True),
 }
 """Every program, in the order in which ``build`` makes them: tests need the first two."""
@@ -86,7 +92,7 @@ def path(name: str) -> Path:
     Raises
     ------
     LocalError
-        When Go cannot build it; the message ends with what Go said.
+        When it cannot be built; the message ends with what the builder said.
     """
     target = location(name)
     recipe = _recipe(name)
@@ -96,6 +102,23 @@ def path(name: str) -> Path:
         if not _is_current(target, recipe):
             _build(name, target, recipe)
     return target
+
+
+def files(name: str) -> list[Path]:
+    """Give a program and what belongs to it, building it first where it is missing.
+
+    Parameters
+    ----------
+    name
+        A name in `CATALOG`.
+
+    Raises
+    ------
+    LocalError
+        As `path`.
+    """
+    program = path(name)
+    return sorted(each for each in program.parent.iterdir() if each != _stamp(program))
 
 
 def location(name: str) -> Path:
@@ -110,33 +133,46 @@ def is_built(name: str) -> bool:
 
 def _build(name: str, target: Path, recipe: str) -> None:
     binary = CATALOG[name]
-    go = toolchain.go()
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
-        step(f"building {name} {binary.version} from its Go module"),
+        step(f"building {name} {binary.version} from its source"),
         tempfile.TemporaryDirectory(dir=target.parent) as scratch,
     ):
-        built = Path(scratch) / name
-        stamps = "".join(f" -X {stamp}" for stamp in binary.stamps)
-        command = [
-            *("nice", "-n", "10", str(go), "build", "-p", str(min(os.cpu_count() or 1, 4))),
-            *("-trimpath", "-ldflags", f"-s -w{stamps}", "-o", str(built), binary.package),
-        ]
-        finished = subprocess.run(
-            command,
-            cwd=_SOURCES / name,
-            env=toolchain.environment(go),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        if finished.returncode != 0:
-            raise LocalError(f"go could not build {name}:\n{_tail(finished.stdout)}")
-        built.replace(target)
-        # Last: without it the next call builds again, which Go's own cache makes quick.
+        directory = Path(scratch)
+        if binary.package:
+            go = toolchain.go()
+            _run(name, _go(go, binary, directory / name), toolchain.environment(go))
+        else:
+            packages.ensure("g++")
+            _run(name, [str(_SOURCES / name / SCRIPT), scratch], os.environ | {"PYTHON": sys.executable})
+        # The program itself last: whoever finds it finds what belongs to it.
+        for built in sorted(directory.iterdir(), key=lambda path: path.name == name):
+            built.replace(target.parent / built.name)
+        # And then this: without it the next call builds again, which Go's own cache makes quick.
         _stamp(target).write_text(recipe)
+
+
+def _go(go: Path, binary: Binary, output: Path) -> list[str]:
+    stamps = "".join(f" -X {stamp}" for stamp in binary.stamps)
+    return [
+        *(str(go), "build", "-p", str(min(os.cpu_count() or 1, 4))),
+        *("-trimpath", "-ldflags", f"-s -w{stamps}", "-o", str(output), binary.package),
+    ]
+
+
+def _run(name: str, command: list[str], environment: dict[str, str]) -> None:
+    finished = subprocess.run(
+        ["nice", "-n", "10", *command],
+        cwd=_SOURCES / name,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if finished.returncode != 0:
+        raise LocalError(f"{name} could not be built:\n{_tail(finished.stdout)}")
 
 
 def _recipe(name: str) -> str:
