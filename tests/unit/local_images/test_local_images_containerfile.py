@@ -1,7 +1,9 @@
+import os
 import re
+from pathlib import Path
 
 import pytest
-from innervate_local import images
+from innervate_local import binaries, images
 from innervate_local.errors import LocalError
 from innervate_local.images import containerfile, rootfs, site
 
@@ -49,6 +51,19 @@ def test_redis_containerfile_installs_the_packages_of_the_local_layer():
     for package in images.SERVICES["redis"].packages:
         assert f" {package} " in text
     assert containerfile.last_stage(_path("redis")).base == "server"
+
+
+def test_a_built_programs_containerfile_runs_the_same_script():
+    for name, service in images.SERVICES.items():
+        if service.program:
+            source = Path(binaries.__file__).parent / service.program
+            assert f"COPY {source.relative_to(ROOT)} ." in _path(name).read_text()
+            stage = containerfile.last_stage(_path(name))
+            (built,) = (copy for copy in stage.copies if copy.stage)
+            assert f"RUN ./{binaries.SCRIPT} {built.source}\n" in _path(name).read_text()
+            assert os.access(source / binaries.SCRIPT, os.X_OK)
+            assert stage.config["Env"][0].startswith(f"PATH={built.target}:")
+            assert stage.config["Entrypoint"] == [service.program]
 
 
 def test_only_the_last_stage_counts(tmp_path):

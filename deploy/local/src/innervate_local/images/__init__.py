@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from innervate_local import binaries
 from innervate_local.errors import LocalError
 from innervate_local.images import archive, containerfile, layer, loading, rootfs, roots, site, store
 from innervate_local.progress import step
@@ -41,14 +42,21 @@ class Service(NamedTuple):
     """Whether that package needs all that `SHARED` needs."""
     packages: tuple[str, ...] = ()
     """Debian packages on top of the base."""
+    program: str | None = None
+    """A program of `innervate_local.binaries` that it runs."""
 
 
 SERVICES = {
     "operator": Service(package="innervate-operator"),
     "memory": Service(package="innervate-memory"),
+    "gateway": Service(package="innervate-gateway"),
+    "evaluator": Service(package="innervate-evaluator"),
+    "releases": Service(package="innervate-releases", shares=False),
+    "learner": Service(package="innervate-learner", shares=False),
     "identity-agent": Service(package="innervate-service"),
     "client": Service(package="innervate", shares=False),
     "redis": Service(packages=("redis-server",)),
+    "llama-cpp": Service(program="llama-server"),
 }
 """The images, each with a Containerfile in ``deploy/images/<name>``."""
 
@@ -116,6 +124,9 @@ def _service(root: Path, name: str, base: store.Blob) -> Image:
     if service.packages:
         layers.append(_packages_layer(service.packages, base))
     layers += [_copied_layer(root, copy) for copy in stage.copies if copy.stage is None]
+    if service.program:
+        (target,) = (copy.target for copy in stage.copies if copy.stage)
+        layers.append(_program_layer(service.program, target))
     if service.package:
         layers += _site_layers(root, service.package, shares=service.shares)
     return archive.image(f"innervate/{name}:{VERSION}", stage.config, layers)
@@ -146,8 +157,16 @@ def _write_rootfs(packages: tuple[str, ...], output: BinaryIO, *, below: Path | 
 
 
 def _copied_layer(root: Path, copy: containerfile.Copy) -> store.Blob:
+    return _small_layer([(root / copy.source, copy.target)])
+
+
+def _program_layer(program: str, target: str) -> store.Blob:
+    return _small_layer([(file, f"{target}/{file.name}") for file in binaries.files(program)])
+
+
+def _small_layer(trees: Iterable[tuple[Path, str]]) -> store.Blob:
     with tempfile.TemporaryFile() as output:
-        layer.from_trees([(root / copy.source, copy.target)], output)
+        layer.from_trees(trees, output)
         output.seek(0)
         return store.put(output.read())
 
