@@ -16,7 +16,7 @@ from innervate.errors import (
     Unauthenticated,
     Unavailable,
 )
-from innervate.exchanges import ArmOutcomes, ExchangeClient, Feedback, ReportResult
+from innervate.exchanges import ArmOutcomes, Exchange, ExchangeClient, Feedback, ReportResult
 from innervate.memory import MemoryClient
 from innervate.records import (
     Filter,
@@ -39,6 +39,7 @@ __all__ = [
     "ClusterRefused",
     "Conflict",
     "DeadlineExceeded",
+    "Exchange",
     "ExchangeClient",
     "Exhausted",
     "Feedback",

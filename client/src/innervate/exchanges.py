@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +17,8 @@ from innervate.route import CA_FILE, DEFAULT_PORT, TOKEN_FILE, Direct, Forwarded
 from innervate.rpc import RpcClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from innervate.retry import Retry
@@ -89,6 +91,35 @@ class ArmOutcomes:
     errors: int
     units: int
     successes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A logged exchange.
+
+    Parameters
+    ----------
+    request_id
+        Its id.
+    time
+        When the request came.
+    session, task, arm, release
+        Of the request, and what answered it.
+    request, response
+        The bodies; empty unless the pool keeps content in full.
+    feedback
+        What was reported of it.
+    """
+
+    request_id: str
+    time: datetime
+    session: str
+    task: str
+    arm: str
+    release: str
+    request: str
+    response: str
+    feedback: tuple[Feedback, ...]
 
 
 class ExchangeClient(RpcClient):
@@ -194,6 +225,23 @@ class ExchangeClient(RpcClient):
         """
         return self._send(outcomes(arms, feedback))
 
+    def list(self, *, arm: str = "", release: str = "", page_size: int = 500) -> Iterator[Exchange]:
+        """Yield exchanges in the order they were logged; pages are read as they are needed.
+
+        Parameters
+        ----------
+        arm, release
+            Only those of this arm, or release.
+        page_size
+            How many are read at a time, up to 1,000.
+        """
+        token = ""
+        while True:
+            exchanges, token = self._send(page(arm, release, page_size, token))
+            yield from exchanges
+            if not token:
+                return
+
 
 def report(feedback: Sequence[Feedback]) -> Call[tuple[ReportResult, ...]]:
     """Join up to 256 pieces of feedback to exchanges."""
@@ -229,4 +277,31 @@ def outcomes(arms: Sequence[str], feedback: str) -> Call[tuple[ArmOutcomes, ...]
             for each in reply.arms
         ),
         service=SERVICE,
+    )
+
+
+def page(arm: str, release: str, size: int, token: str) -> Call[tuple[tuple[Exchange, ...], str]]:
+    """Read a page of the log, and the token of the next one; empty after the last."""
+    return Call(
+        "List",
+        pb.ListRequest(arm=arm, release=release, page_size=size, page_token=token),
+        lambda reply: (tuple(_exchange(each) for each in reply.exchanges), reply.next_page_token),
+        service=SERVICE,
+    )
+
+
+def _exchange(message: pb.Exchange) -> Exchange:
+    return Exchange(
+        request_id=message.request_id,
+        time=message.time.ToDatetime(UTC),
+        session=message.session,
+        task=message.task,
+        arm=message.arm,
+        release=message.release,
+        request=message.request_content,
+        response=message.response_content,
+        feedback=tuple(
+            Feedback(request_id=each.request_id, name=each.name, value=each.value, expected=each.expected)
+            for each in message.feedback
+        ),
     )
