@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from innervate_local import images
+from innervate_local import binaries, images
 from innervate_local.images import containerfile
 from pod_room import pod
 
@@ -56,3 +56,15 @@ def test_the_redis_image_has_a_server_that_speaks_tls(room):
     assert version.startswith("Redis server v=7.")
     assert user == "nonroot"
     assert any("libssl.so" in line for line in libraries)
+
+
+def test_the_llama_cpp_image_has_a_server_and_its_licence_but_no_source_package(room):
+    tell = (
+        "llama-server --version 2>&1; id -un; ls /opt/llama.cpp; grep -c 'MIT License' /opt/llama.cpp/LICENSE"
+    )
+    version, _compiler, user, *files, licences = _run(room, "llama-cpp", ["sh", "-c", tell]).splitlines()
+    assert version == f"version: {binaries.CATALOG['llama-server'].version.split('.')[0]} (source)"
+    assert user == "nonroot"
+    assert {each for each in files if not each.endswith(".so")} == {"LICENSE", "llama-server"}
+    assert {"libggml-cpu-sse42.so", "libggml-cpu-haswell.so"} <= set(files)
+    assert licences == "1"
