@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 RELEASE_TYPE = "application/vnd.innervate.release.v1"
 MANIFEST_TYPE = "application/vnd.innervate.release.manifest.v1+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
+LOGINS = "INNERVATE_REGISTRY_LOGINS"
+"""Environment variable with the content of a ``kubernetes.io/dockerconfigjson`` Secret."""
 _EMPTY = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 
@@ -160,11 +162,12 @@ def _artifact(kind: str, config: Mapping[str, object], layers: list[dict[str, ob
 
 
 def _login(uri: str, host: str, environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """The login for a registry in Docker's ``config.json``; credential helpers are not asked."""
+    """The login for a registry in Docker's configuration; credential helpers are not asked."""
     directory = environment.get("DOCKER_CONFIG") or Path(environment.get("HOME", "/")) / ".docker"
-    path = Path(directory) / "config.json"
+    path = f"${LOGINS}" if LOGINS in environment else Path(directory) / "config.json"
     try:
-        entry = json.loads(path.read_bytes()).get("auths", {}).get(host, {})
+        content = environment[LOGINS] if isinstance(path, str) else path.read_text(encoding="utf-8")
+        entry = json.loads(content).get("auths", {}).get(host, {})
         if entry.get("username"):
             return entry["username"], entry.get("password", "")
         if not entry.get("auth"):
