@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,8 +132,8 @@ class EvalJobStatus(Status):
     """Questions by what became of them; absent before the end."""
     report: Annotated[str, Field(max_length=512)] | None = None
     """Where the report is: `innervate eval report NAME` shows it."""
-    attempts: Count | None = None
-    """Runners that it took; each goes on where the one before was cut off."""
+    end_time: datetime | None = None
+    """When the job ended, with or without a result."""
 
 
 class EvalJob(Resource[EvalJobSpec, EvalJobStatus]):

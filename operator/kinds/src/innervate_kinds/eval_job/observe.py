@@ -1,0 +1,59 @@
+"""Gathers what an eval job names, and what is there of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from innervate_kinds.api.kind import CONFIG_MAP, JOB, PERSISTENT_VOLUME_CLAIM, POD, Reference
+from innervate_kinds.eval_job.names import RUNNER, Names
+from innervate_kinds.eval_job.state import Observed
+from innervate_kinds.inference_pool.model import INFERENCE_POOL, InferencePool
+from innervate_kinds.model_release.model import MODEL_RELEASE
+from innervate_kinds.parts import jobs, placement, pods
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from innervate_kinds.api.reader import ProbeResult, Reader
+    from innervate_kinds.eval_job.model import EvalJob
+
+
+def references(job: EvalJob) -> Sequence[Reference]:
+    """The pool, the releases, the dataset, and the pool of nodes."""
+    namespace = job.metadata.namespace
+    return (
+        Reference(INFERENCE_POOL, namespace, job.spec.target.inference_pool_ref.name),
+        *(Reference(MODEL_RELEASE, namespace, name) for name in releases(job)),
+        _dataset(job),
+        *placement.references(job.spec.run.placement, job.metadata),
+    )
+
+
+def releases(job: EvalJob) -> tuple[str, ...]:
+    """Releases that the job names."""
+    named = (job.spec.target.release_ref, job.spec.baseline.release_ref if job.spec.baseline else None)
+    return tuple(dict.fromkeys(each.name for each in named if each))
+
+
+def observe(job: EvalJob, reader: Reader, _probes: Mapping[str, ProbeResult]) -> Observed:
+    """Read what the job names, its Job and its pods."""
+    namespace = job.metadata.namespace
+    pool = reader.get(Reference(INFERENCE_POOL, namespace, job.spec.target.inference_pool_ref.name))
+    running = reader.owned(POD, job.metadata.uid)
+    return Observed(
+        target=InferencePool.model_validate(pool) if pool else None,
+        missing_releases=tuple(
+            name for name in releases(job) if reader.get(Reference(MODEL_RELEASE, namespace, name)) is None
+        ),
+        dataset=reader.get(_dataset(job)) is not None,
+        placement=placement.observe(job.spec.run.placement, job.metadata, reader),
+        job=jobs.job(pods.mine(reader, job.metadata, JOB, Names.of(job.metadata.name).job), running, RUNNER),
+    )
+
+
+def _dataset(job: EvalJob) -> Reference:
+    dataset, namespace = job.spec.dataset, job.metadata.namespace
+    if dataset.config_map_ref:
+        return Reference(CONFIG_MAP, namespace, dataset.config_map_ref.name)
+    claim = dataset.persistent_volume_claim
+    return Reference(PERSISTENT_VOLUME_CLAIM, namespace, claim.claim_name if claim else "")
