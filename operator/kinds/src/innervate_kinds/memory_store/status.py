@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from innervate_kinds.api import conditions
-from innervate_kinds.api.kind import PERSISTENT_VOLUME_CLAIM
 from innervate_kinds.api.resource import ConditionStatus
 from innervate_kinds.api.workload import GRPC_PORT
 from innervate_kinds.memory_store import pods
@@ -180,7 +179,7 @@ def _failure(store: MemoryStore, failures: Sequence[Failure], component: str) ->
     type_ = STORAGE_READY if component == REDIS else SERVICE_READY
     for failure in failures:
         concerns = (failure.reference.name in of_redis) == (component == REDIS)
-        if not failure.permanent or not concerns or _resize_refused(failure):
+        if not failure.permanent or not concerns or claim.resize_refused(failure):
             continue
         if failure.reason == Reason.NOT_OWNED:
             message = f"{failure.reference} belongs to somebody else: {failure.message}"
@@ -188,11 +187,6 @@ def _failure(store: MemoryStore, failures: Sequence[Failure], component: str) ->
         message = f"{failure.reference} is refused: {failure.message}"
         return conditions.false(type_, Reason.CHILD_REFUSED, message)
     return None
-
-
-def _resize_refused(failure: Failure) -> bool:
-    """Whether a volume may not grow: the store goes on with the volume it has."""
-    return failure.reference.kind == PERSISTENT_VOLUME_CLAIM and "resize" in failure.message
 
 
 def _storage(store: MemoryStore, observed: Observed, now: datetime) -> Condition:
@@ -317,11 +311,8 @@ def _progress(
     if ready.status is not ConditionStatus.TRUE:
         return (conditions.true(conditions.RECONCILING, ready.reason, ready.message),)
     for failure in failures:
-        if _resize_refused(failure):
-            message = (
-                "the volume cannot grow to spec.storage.redis.size: its storage class lacks "
-                "allowVolumeExpansion; see `kubectl get storageclass`"
-            )
+        if claim.resize_refused(failure):
+            message = claim.resize_message(redis) if (redis := redis_of(store)) else failure.message
             return (conditions.true(conditions.STALLED, Reason.VOLUME_NOT_EXPANDABLE, message),)
         message = f"{failure.reference}: {failure.message}; it is tried again"
         return (conditions.true(conditions.RECONCILING, Reason.CHILD_DELAYED, message),)

@@ -7,11 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from innervate_kinds.api import conditions
+from innervate_kinds.api.kind import PERSISTENT_VOLUME_CLAIM
 from innervate_kinds.api.names import ADOPT, OWNER_UID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from innervate_kinds.api.plan import Failure
     from innervate_kinds.api.resource import Condition
     from innervate_kinds.parts.redis.part import Redis
 
@@ -72,6 +74,19 @@ def retained(redis: Redis, claim: Claim | None) -> bool:
 def leaving(redis: Redis, claim: Claim | None) -> bool:
     """Whether an earlier resource's claim is on its way out, so that ours must wait."""
     return claim is not None and claim.owner_uid != redis.owner.uid and (claim.owned or claim.deleting)
+
+
+def resize_refused(failure: Failure) -> bool:
+    """Whether a volume may not grow: its owner goes on with the volume it has."""
+    return failure.reference.kind == PERSISTENT_VOLUME_CLAIM and "resize" in failure.message
+
+
+def resize_message(redis: Redis) -> str:
+    """What to do where the volume may not grow."""
+    return (
+        f"the volume cannot grow to {redis.field}.size: its storage class lacks "
+        "allowVolumeExpansion; see `kubectl get storageclass`"
+    )
 
 
 def trouble(redis: Redis, claim: Claim | None, *, type_: str) -> Condition | None:
