@@ -55,7 +55,7 @@ def api(api_server: ControlPlane) -> Api:
         definition = yaml.safe_load(path.read_text())
         base = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         code, answer = api.request("POST", base, definition, fieldValidation="Strict")
-        assert code in (201, 409), answer
+        assert code in (201, 409), answer["message"]
     for room in ROOMS:
         for _ in range(100):
             if api.request("GET", room.kind.path())[0] == 200:

@@ -269,7 +269,6 @@ DEFINITION = Definition(
         Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
         Column("Model", ".spec.model.name"),
         Column("Release", ".status.release"),
-        Column("Engines", ".status.variants[*].ready", "integer"),
         Column("Generation", ".status.routes.generation", "integer", priority=1),
         Column("Acknowledged", ".status.routes.acknowledged", "integer", priority=1),
         Column("Endpoint", ".status.endpoint", priority=1),

@@ -111,7 +111,9 @@ RULES = (
     ),
     Rule(
         path="spec.exchangeLog",
-        rule="self.feedbackSeconds <= self.retentionSeconds",
+        # A default is judged before those below it are filled in.
+        rule="!has(self.feedbackSeconds) || !has(self.retentionSeconds) || "
+        "self.feedbackSeconds <= self.retentionSeconds",
         message="feedbackSeconds must not be longer than retentionSeconds",
         holds=lambda pool, _old: _feedback_in_time(pool),
     ),
