@@ -72,6 +72,8 @@ CATALOG: dict[str, Binary] = {
     "jaeger": Binary("1.62.0", "github.com/jaegertracing/jaeger/cmd/jaeger"),
     "llama-server": Binary("9754.0.0"),
     "kind": Binary("0.30.0", "sigs.k8s.io/kind", on_request=True),
+    "versitygw": Binary("1.8.0", "github.com/versity/versitygw/cmd/versitygw", on_request=True),
+    "registry": Binary("3.0.0", "github.com/distribution/distribution/v3/cmd/registry", on_request=True),
 }
 """Every program, in the order in which ``build`` makes them: tests need the first two."""
 
