@@ -81,16 +81,19 @@ def _hold_back(pool: InferencePool, parts: list[Condition]) -> list[Condition]:
     """Until everything works for the first time, tell problems only: each step would be a write."""
     if _was_ready(pool) or all(part.status is ConditionStatus.TRUE for part in parts):
         return parts
+    components = {type_: component for component, type_ in _TYPES.items()}
+    if _external(pool):
+        del components[ENGINES_READY]
     return [
-        _starting(pool, component)
-        if part.status is ConditionStatus.TRUE and (component := _component(part.type))
+        _starting(pool, components[part.type])
+        if part.status is ConditionStatus.TRUE and part.type in components
         else part
         for part in parts
     ]
 
 
-def _component(type_: str) -> str:
-    return next((component for component, each in _TYPES.items() if each == type_), "")
+def _external(pool: InferencePool) -> bool:
+    return all(variant.engine is Engine.EXTERNAL for variant in pool.spec.variants)
 
 
 def _starting(pool: InferencePool, component: str) -> Condition:
@@ -123,6 +126,9 @@ def _log(pool: InferencePool, observed: Observed, now: datetime) -> Condition:
 
 def _engines(pool: InferencePool, observed: Observed, now: datetime) -> Condition:
     """Whether every release that gets requests has an engine that takes them."""
+    if _was_ready(pool) and _behind(pool, observed):
+        # Gateways go on with what they serve until the engines of what is wanted now take requests.
+        return conditions.true(ENGINES_READY, Reason.AVAILABLE)
     for release in _without_engine(pool, observed):
         keys = [key for _variant, key in wanted(pool) if key.release == release]
         if not all(placed(pool, observed, key.variant) for key in keys):
@@ -139,10 +145,16 @@ def _engines(pool: InferencePool, observed: Observed, now: datetime) -> Conditio
     return conditions.true(ENGINES_READY, Reason.AVAILABLE)
 
 
+def _behind(pool: InferencePool, observed: Observed) -> bool:
+    """Whether gateways that take requests serve an earlier generation."""
+    generations = [pod.generation for pod in observed.gateways if pod.generation is not None]
+    return any(generation < pool.metadata.generation for generation in generations)
+
+
 def _without_engine(pool: InferencePool, observed: Observed) -> list[str]:
     """Releases that get requests, or are to, and have no engine that takes them."""
     served = {key.release for key, workload in observed.engines.items() if workload.available}
-    if all(variant.engine is Engine.EXTERNAL for variant in pool.spec.variants):
+    if _external(pool):
         return []
     named = dict.fromkeys(arm.release_ref.name for arm in pool.arms() if arm.weight)
     return [release for release in named if release not in served]
@@ -242,6 +254,10 @@ def _routing(pool: InferencePool, observed: Observed) -> tuple[Reason, str] | No
         if pod.generation is not None and pod.generation < generation:
             message = f"gateway {pod.name} serves generation {pod.generation} of the pool"
             return Reason.ROUTES_PENDING, f"{message}: {pod.waits_for}" if pod.waits_for else message
+    for pod in observed.gateways:
+        if pod.answer and pod.generation is None and _acknowledged(pool, observed) < generation:
+            words = pod.answer.message or pod.answer.code
+            return Reason.ROUTES_PENDING, f"gateway {pod.name} does not tell what it serves: {words}"
     leaving = [key.release for key in unused(pool, observed)]
     if leaving:
         return Reason.ENGINES_LEAVING, f"engines of {', '.join(leaving)} get no request any more and end"
