@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 from innervate_kinds.crdgen.rbac import rules
@@ -9,6 +11,7 @@ from innervate_kinds.memory_store.names import Names
 from innervate_kinds.registry import ROOMS
 from innervate_operator.settings import Settings
 
+PLANS = Path(__file__).parents[2] / "golden/kinds/output"
 NAMESPACED = {"watchNamespaces": ["shop", "lab"]}
 ALWAYS = [
     {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
@@ -71,6 +74,33 @@ def test_one_secret_and_one_lease_are_readable(render, values):
         ("innervate-system", "leases", [settings.lease_name]),
         ("innervate-system", "secrets", [settings.ca_secret]),
     ]
+
+
+def test_the_operator_holds_what_the_roles_that_it_makes_grant():
+    # The API server lets nobody grant more than they hold.
+    held = {
+        (group, resource, verb)
+        for rule in rules(ROOMS)["namespacedRules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    made = [
+        child["manifest"]
+        for file in PLANS.rglob("minimal.yaml")
+        for child in yaml.safe_load(file.read_text().replace("!generated ", ""))["plan"]["apply"]
+        if child["manifest"]["kind"] == "Role"
+    ]
+    assert made
+    granted = {
+        (group, resource, verb)
+        for role in made
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted <= held
 
 
 @pytest.mark.parametrize("values", [{}, NAMESPACED, {"serviceAccount": {"name": "nerve"}}])
