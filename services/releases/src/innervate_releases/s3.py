@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import obstore
@@ -22,6 +23,7 @@ _PART = 8 << 20
 _PARTS = 9_000
 """S3 takes at most 10,000 parts."""
 _SMALL = 4 << 20
+_RETRIES = re.compile(r" in [0-9.]+\S*s, after [0-9]+ retries,.*?retry_timeout: \S+ +-")
 _ERRORS = (exceptions.BaseError, OSError)
 
 
@@ -101,5 +103,6 @@ class S3Store:
 
 
 def _say(error: Exception) -> str:
-    """The first line of an error, which may be pages long."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """The first line of an error, which may be pages long, without what differs each time."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _RETRIES.sub(":", line)[:300]
