@@ -1,0 +1,65 @@
+"""Training: a Job makes the candidate's release and says at its end what it made."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from innervate_kinds.learning_pipeline import names, trainer
+from innervate_kinds.learning_pipeline.candidates import declared
+from innervate_kinds.learning_pipeline.ending import finish
+from innervate_kinds.learning_pipeline.record import StepName, Verdict
+
+if TYPE_CHECKING:
+    from innervate_kinds.learning_pipeline.record import LearningPipelineStatus
+    from innervate_kinds.learning_pipeline.scene import Scene
+    from innervate_kinds.parts.jobs import JobState
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_PATIENCE = timedelta(seconds=60)
+"""How long after a Job's end its pod's last words may take to be seen."""
+
+
+def advance(scene: Scene) -> LearningPipelineStatus:
+    """Wait for the Job; what it made is the candidate's release from here on."""
+    job = scene.observed.training
+    if job is None or not job.finished:
+        return scene.state
+    made = reported(job)
+    candidate = declared(scene.pipeline, scene.trial)
+    train = candidate.train if candidate else None
+    if job.succeeded and made and train:
+        trial = scene.trial.model_copy(
+            update={
+                "artifact_digest": made,
+                "release": trainer.release_name(scene.pipeline, scene.trial, train, made),
+            }
+        )
+        return scene.step(StepName.RELEASING, candidate=trial)
+    silent = job.words(names.SIDECAR) is None
+    if job.succeeded and silent and (job.ended is None or scene.now - job.ended < _PATIENCE):
+        return scene.state
+    return finish(scene, Verdict.FAILED, "TrainingFailed", why(job))
+
+
+def reported(job: JobState) -> str:
+    """Release digest that the trainer's final line names, or empty."""
+    words = job.words(names.SIDECAR) or {}
+    digest = words.get("release") if words.get("final") else None
+    return digest if isinstance(digest, str) and _DIGEST.fullmatch(digest) else ""
+
+
+def why(job: JobState) -> str:
+    """Why there is no release, in the words of whoever knows best."""
+    words = job.words(names.SIDECAR)
+    if words and isinstance(words.get("error"), str):
+        return str(words["error"])
+    if job.failed == "DeadlineExceeded":
+        return "training took longer than train.deadlineSeconds"
+    if job.failed:
+        container = job.container(names.TRAINER)
+        ended = container.ended_message.strip().splitlines() if container else []
+        last = f": {ended[-1]}" if ended else ""
+        return f"the trainer failed {job.attempts_failed} times{last}"
+    return "the trainer ended without a final report that names a release"
