@@ -77,7 +77,8 @@ class Server:
     on_drain
         Runs after the last call.
     certificates
-        The certificate to serve with; by default one is fetched and renewed as `config.identity` says.
+        Holds the certificate to serve with, for a program that uses it elsewhere too; with
+        `config.identity` it is fetched and renewed.
     authenticate
         Who a token is of; by default verified offline with `config.paths.trust_directory`.
     """
@@ -101,12 +102,10 @@ class Server:
         self._on_drain_begin = on_drain_begin
         self._on_drain = on_drain
         self._renewal: CertificateRenewal | None = None
-        if certificates is None:
-            if config.identity is None:
-                raise ConfigError(
-                    "service.identity is missing; add it, so that the service gets a certificate"
-                )
-            certificates = CertificateStore()
+        if certificates is None and config.identity is None:
+            raise ConfigError("service.identity is missing; add it, so that the service gets a certificate")
+        certificates = certificates or CertificateStore()
+        if config.identity is not None:
             self._renewal = CertificateRenewal(config.identity, config.paths, certificates)
         self._certificates = certificates
         authenticate = authenticate or TokenVerifier(TrustDirectory(config.paths.trust_directory))

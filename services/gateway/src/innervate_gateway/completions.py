@@ -1,0 +1,108 @@
+"""Requests for completions: what they ask for, and what an engine is asked in their place."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from innervate_gateway.errors import Refusal, Refused
+
+_USAGE: Final = b',"stream_options":{"include_usage":true}}'
+
+
+class Completion(NamedTuple):
+    """A well-formed request for a completion."""
+
+    document: dict[str, Any]
+    model: str
+    stream: bool
+    wants_usage: bool
+    """Whether the caller of a stream asked for the usage at its end."""
+
+
+def parse_completion(body: bytes) -> Completion:
+    """Read a request.
+
+    Raises
+    ------
+    Refused
+        It is no JSON object with a model, or asks for a stream in a way that means nothing.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Refused(
+            Refusal(400, "invalid_json", f"the body is no JSON: {error.msg} at offset {error.pos}")
+        ) from None
+    if not isinstance(document, dict):
+        raise Refused(Refusal(400, "invalid_json", "the body must be a JSON object"))
+    model = document.get("model")
+    if not isinstance(model, str) or not model:
+        raise Refused(Refusal(400, "model_missing", "model must name a model, as in /v1/models", "model"))
+    stream = document.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise Refused(Refusal(400, "invalid_value", "stream must be true or false", "stream"))
+    options = document.get("stream_options")
+    if options is not None and not isinstance(options, dict):
+        raise Refused(Refusal(400, "invalid_value", "stream_options must be an object", "stream_options"))
+    return Completion(document, model, bool(stream), bool(options and options.get("include_usage")))
+
+
+def engine_body(completion: Completion, body: bytes, *, model: str | None) -> bytes:
+    """What to send to the engine: a stream is always asked for its usage, for the accounts.
+
+    Parameters
+    ----------
+    completion
+        The request.
+    body
+        Its bytes; they are kept wherever nothing but an end has to be added, since prompts are long.
+    model
+        What the engine calls the model; None where it does not care.
+    """
+    document = completion.document
+    if model is not None and model != completion.model:
+        changed = {**document, "model": model}
+        if completion.stream:
+            changed["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
+        return orjson.dumps(changed)
+    if not completion.stream or completion.wants_usage:
+        return body
+    if "stream_options" in document:
+        options = {**(document["stream_options"] or {}), "include_usage": True}
+        return orjson.dumps({**document, "stream_options": options})
+    return body.rstrip(b" \t\r\n")[:-1] + _USAGE
+
+
+class Usage(NamedTuple):
+    """Tokens of an exchange."""
+
+    input: int = 0
+    cached: int = 0
+    """Of the input, those whose work an earlier request had done."""
+    output: int = 0
+
+
+def usage_of(document: object) -> Usage | None:
+    """The usage in an engine's answer, or in a chunk of it; None where there is none."""
+    if not isinstance(document, dict):
+        return None
+    usage = document.get("usage")
+    timings = document.get("timings")
+    if isinstance(usage, dict):
+        details = usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        if cached is None and isinstance(timings, dict):
+            cached = timings.get("cache_n")
+        return Usage(
+            _count(usage.get("prompt_tokens")), _count(cached), _count(usage.get("completion_tokens"))
+        )
+    if isinstance(timings, dict):
+        cached = _count(timings.get("cache_n"))
+        return Usage(_count(timings.get("prompt_n")) + cached, cached, _count(timings.get("predicted_n")))
+    return None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0

@@ -1,0 +1,441 @@
+"""A caller's connection: HTTP/1.1 in, answers and streams out, and everything a caller may do wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+import httptools
+from innervate_service.logs import get_logger
+
+from innervate_gateway import metrics
+from innervate_gateway.errors import PHRASES, Refusal, Refused
+from innervate_gateway.request import Request, head_too_large, too_large
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from innervate_gateway.core import Core
+
+_WRITE_BUFFER_BYTES: Final = 256 * 1024
+_LINGER_SECONDS: Final = 1.0
+"""How long what a refused caller still sends is thrown away: closing at once could lose the refusal."""
+_LINGER_BYTES: Final = 64 * 1024 * 1024
+_JSON: Final = b"content-type: application/json\r\n"
+_log = get_logger(__name__)
+
+
+class Work(Protocol):
+    """What is being done for a request."""
+
+    def expire(self) -> None:
+        """Its time is over."""
+
+    def abandon(self) -> None:
+        """The caller went away."""
+
+    def pause(self) -> None:
+        """The caller takes no more for now."""
+
+    def resume(self) -> None:
+        """The caller takes on."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """A connection of a caller.
+
+    Parameters
+    ----------
+    core
+        What all connections share.
+    connections
+        Every open connection; this one adds and removes itself.
+    begin
+        Begins to do a complete request.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_building",
+        "_chunked",
+        "_connections",
+        "_core",
+        "_current",
+        "_deadline",
+        "_head_bytes",
+        "_lingering",
+        "_parser",
+        "_streaming",
+        "_taken",
+        "_transport",
+        "_waiting",
+        "_write_paused",
+        "due",
+        "work",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        connections: set[ClientConnection],
+        begin: Callable[[ClientConnection, Request], None],
+    ) -> None:
+        self._core = core
+        self._connections = connections
+        self._begin = begin
+        self.work: Work | None = None
+        """What is being done for the current request."""
+        self.due = float("inf")
+        """Event loop time at which `on_due` is to be called."""
+        self._deadline = float("inf")
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._building: Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._current: Request | None = None
+        self._head_bytes = 0
+        self._lingering = -1
+        self._streaming = False
+        self._chunked = False
+        self._write_paused = False
+        self._taken = False
+
+    # -- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self._transport = transport  # type: ignore[assignment]  # a stream's transport is a Transport
+        if len(self._connections) >= self._core.limits.max_connections:
+            transport.abort()  # type: ignore[attr-defined]  # see above
+            return
+        self._taken = True
+        self._connections.add(self)
+        metrics.CONNECTIONS.inc()
+        assert self._transport is not None  # noqa: S101  set above
+        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        self.due = self._core.loop.time() + self._core.limits.head_seconds
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        if self._lingering >= 0:
+            self._lingering -= len(data)
+            if self._lingering < 0:
+                self.abort()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse_unread(Refusal(501, "upgrade_refused", "no other protocol is spoken here"))
+            return
+        except httptools.HttpParserError as error:
+            self._refuse_unread(Refusal(400, "invalid_http", f"this is no HTTP request: {error}"))
+            return
+        building = self._building
+        if building is not None and not building.complete:
+            if not building.method:
+                self._head_bytes += len(data)
+                if self._head_bytes > self._core.limits.max_head_bytes:
+                    self._refuse_unread(head_too_large(self._core.limits.max_head_bytes))
+                    return
+            elif building.refusal is not None:
+                self._refuse_unread(building.refusal)
+                return
+        if self._current is None:
+            self._next()
+
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`: who sends no more is taken to be gone."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
+        """See `asyncio.Protocol`."""
+        if not self._taken:
+            return
+        self._connections.discard(self)
+        metrics.CONNECTIONS.dec()
+        self._transport = None
+        self.due = float("inf")
+        for request in (self._building, self._current, *self._waiting):
+            if request is not None:
+                self._let_go(request)
+        self._waiting.clear()
+        work, self.work = self.work, None
+        if work is not None:
+            work.abandon()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._write_paused = True
+        self.due = min(self.due, self._core.loop.time() + self._core.limits.write_seconds)
+        if self.work is not None:
+            self.work.pause()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._write_paused = False
+        if self._current is None:
+            self.due = self._core.loop.time() + self._core.limits.idle_seconds
+            return
+        self.due = self._deadline
+        if self.work is not None:
+            self.work.resume()
+
+    # -- httptools
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        now = self._core.loop.time()
+        self._building = Request(self._core.ids.next(), now)
+        self._head_bytes = 0
+        if self._current is None:
+            self.due = now + self._core.limits.head_seconds
+
+    def on_url(self, url: bytes) -> None:
+        """See httptools; a long one comes in parts."""
+        if self._building is not None:
+            self._building.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools."""
+        if self._building is not None:
+            self._building.header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        request, limits = self._building, self._core.limits
+        if request is None:
+            return
+        request.method = self._parser.get_method().decode("latin-1")
+        request.version = self._parser.get_http_version()
+        request.keep_alive = self._parser.should_keep_alive()
+        if self._current is None:
+            self.due = request.arrived + limits.head_seconds + limits.body_seconds
+        if request.refusal is None:
+            try:
+                request.check(max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes)
+                request.identity = self._core.callers.identify(request.authorization)
+            except Refused as error:
+                request.refuse(error.refusal)
+        if request.expect and request.refusal is None and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        request = self._building
+        if request is None or request.refusal is not None:
+            return
+        size = len(body)
+        if request.held + size > self._core.limits.max_body_bytes:
+            request.refuse(too_large(self._core.limits.max_body_bytes))
+        elif not self._core.hold(size):
+            message = "the gateway holds as much as it can; try again later"
+            request.refuse(Refusal(503, "memory_full", message, retry_after=1))
+        else:
+            request.held += size
+            request.chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        request = self._building
+        if request is None:
+            return
+        self._building = None
+        request.complete = True
+        chunks = request.chunks
+        request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        request.chunks = []
+        self._waiting.append(request)
+        if self._current is not None and self._transport is not None and self._transport.is_reading():
+            # One request at a time: a caller that sends the next early waits here.
+            self._transport.pause_reading()
+
+    # -- answers
+
+    def begin_work(self, work: Work, *, deadline: float) -> None:
+        """Say what is being done for the current request, and until when it may take."""
+        self.work = work
+        self.due = self._deadline = deadline
+
+    def refuse(self, refusal: Refusal, headers: bytes = b"") -> None:
+        """Answer the current request with an error."""
+        if refusal.retry_after is not None:
+            headers += b"retry-after: %d\r\n" % refusal.retry_after
+        self.answer(refusal.status, _JSON + headers, refusal.body())
+
+    def answer(self, status: int, headers: bytes, body: bytes) -> None:
+        """Answer the current request."""
+        transport = self._transport
+        if transport is None:
+            return
+        head = b"%b%bcontent-length: %d\r\n%b%b\r\n" % (
+            _status_line(status),
+            self._core.date,
+            len(body),
+            headers,
+            self._closing(),
+        )
+        if len(body) < 16384:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+        self._done()
+
+    def begin_stream(self, status: int, headers: bytes) -> None:
+        """Begin an answer whose length is not known."""
+        transport, current = self._transport, self._current
+        if transport is None or current is None:
+            return
+        self._streaming = True
+        self._chunked = current.version != "1.0"
+        if not self._chunked:
+            current.keep_alive = False
+        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
+        transport.write(
+            b"%b%b%b%b%b\r\n" % (_status_line(status), self._core.date, headers, framing, self._closing())
+        )
+
+    def stream(self, data: bytes) -> None:
+        """Send a part of it."""
+        if self._transport is not None and data:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def end_stream(self, data: bytes) -> None:
+        """Send the last part of it."""
+        if self._transport is None:
+            return
+        if not self._chunked:
+            self._transport.write(data)
+        elif data:
+            self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
+        else:
+            self._transport.write(b"0\r\n\r\n")
+        self._done()
+
+    @property
+    def congested(self) -> bool:
+        """Whether the caller takes its answer slower than it comes."""
+        return self._write_paused
+
+    # -- times
+
+    def on_due(self, now: float) -> None:
+        """A time limit is reached."""
+        self.due = float("inf")
+        if self._lingering >= 0 or self._write_paused:
+            self.abort()
+        elif self._current is not None:
+            if self.work is not None:
+                self.work.expire()
+        elif self._building is not None:
+            limits = self._core.limits
+            part = f"body within {limits.body_seconds:g}" if self._building.method else None
+            part = part or f"head within {limits.head_seconds:g}"
+            self._refuse_unread(Refusal(408, "request_timeout", f"the request did not have its {part} s"))
+        else:
+            self.close()
+        if self.due <= now:
+            self.due = float("inf")
+
+    def close(self) -> None:
+        """Close it unless a request is being done; then after that."""
+        if self._current is None and self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Cut it."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- from one request to the next
+
+    def _next(self) -> None:
+        """Begin the request that came first; called with none in progress."""
+        while self._waiting and self._current is None and self._transport is not None:
+            request = self._current = self._waiting.popleft()
+            self.due = float("inf")
+            if request.refusal is not None:
+                metrics.REFUSED.labels(str(request.refusal.status)).inc()
+                self.refuse(request.refusal, _id_header(request))
+                continue
+            try:
+                self._begin(self, request)
+            except Exception as bug:  # noqa: BLE001  the boundary: one caller's bug is not the others'
+                _log.exception("a request could not be begun", bug, request_id=request.request_id)
+                self.refuse(Refusal(500, "internal", "internal error"), _id_header(request))
+
+    def _done(self) -> None:
+        request, self._current = self._current, None
+        self.work = None
+        self._streaming = False
+        transport = self._transport
+        if request is None or transport is None:
+            return
+        self._let_go(request)
+        if not request.keep_alive or self._core.draining:
+            transport.close()
+            return
+        now = self._core.loop.time()
+        limits = self._core.limits
+        self.due = now + (limits.write_seconds if self._write_paused else limits.idle_seconds)
+        if self._waiting or not transport.is_reading():
+            # Not from here: whoever answers may still be at work on what it answered.
+            self._core.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._current is not None or self._transport is None:
+            return
+        self._next()
+        if not self._waiting and self._current is None and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def _let_go(self, request: Request) -> None:
+        self._core.release(request.held)
+        request.held = 0
+
+    def _refuse_unread(self, refusal: Refusal) -> None:
+        """Refuse what was not read to its end, which leaves nothing to go on with."""
+        metrics.REFUSED.labels(str(refusal.status)).inc()
+        if self._current is not None or self._waiting:
+            # The one before is not answered yet: an error now would look like its answer.
+            self.abort()
+            return
+        request = self._building or Request(self._core.ids.next(), self._core.loop.time())
+        request.keep_alive = False
+        self._building = None
+        self._let_go(request)
+        transport = self._transport
+        if transport is None:
+            return
+        body = refusal.body()
+        retry = b"" if refusal.retry_after is None else b"retry-after: %d\r\n" % refusal.retry_after
+        transport.write(
+            b"%b%bcontent-length: %d\r\n%b%b%bconnection: close\r\n\r\n%b"
+            % (
+                _status_line(refusal.status),
+                self._core.date,
+                len(body),
+                _JSON,
+                retry,
+                _id_header(request),
+                body,
+            )
+        )
+        self._lingering = _LINGER_BYTES
+        self.due = self._core.loop.time() + _LINGER_SECONDS
+
+    def _closing(self) -> bytes:
+        if self._current is None or not self._current.keep_alive or self._core.draining:
+            return b"connection: close\r\n"
+        return b""
+
+
+def _status_line(status: int) -> bytes:
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
+
+
+_STATUS_LINES: Final = {status: b"HTTP/1.1 %d %b\r\n" % (status, text) for status, text in PHRASES.items()}
+
+
+def _id_header(request: Request) -> bytes:
+    return b"x-innervate-request-id: %b\r\n" % request.request_id.encode()
