@@ -32,6 +32,18 @@ KINDS: dict[str, Kind] = {room.kind.kind: room.kind for room in ROOMS} | {
 }
 
 
+def model_release(name: str, namespace: str, *, verified: bool = True) -> dict[str, Any]:
+    """A ModelRelease on a volume, as the API server returns it before or after its verdict."""
+    status = {"verified": True, "conditions": [{"type": "Verified", "status": "True", "reason": "Verified"}]}
+    return {
+        "apiVersion": "innervate.dev/v1alpha1",
+        "kind": "ModelRelease",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"artifact": {"uri": "pvc://models", "digest": f"sha256:{'0' * 64}"}},
+        **({"status": status} if verified else {}),
+    }
+
+
 class Cluster:
     """Objects, read as the operator's caches are.
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from innervate_kinds.api.plan import Generated, Plan
+from innervate_kinds.inference_pool.model import InferencePool
 from innervate_kinds.registry import ROOMS
-from kinds_cluster import CONFIG, Cluster
+from kinds_cluster import CONFIG, Cluster, model_release
 
 if TYPE_CHECKING:
     from .conftest import Api
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.contract
 
 ROOT = Path(__file__).parents[3]
-EXAMPLES = sorted((ROOT / "deploy/examples/memorystore").glob("*.yaml"))
+EXAMPLES = [
+    path
+    for kind in ("inferencepool", "memorystore")
+    for path in sorted((ROOT / "deploy/examples" / kind).glob("*.yaml"))
+]
 POOL = yaml.safe_load((ROOT / "deploy/examples/computepool/minimal.yaml").read_text())
 NAMESPACE = "children"
 
@@ -39,7 +44,9 @@ def plan_of(path: Path, namespace: str) -> Plan:
     manifest["metadata"] |= {"namespace": namespace, "uid": "0b9f0c1e-0000-4000-8000-000000000002"}
     room = next(room for room in ROOMS if room.kind.kind == manifest["kind"])
     resource = room.model.model_validate(manifest)
-    observed = room.observe(resource, Cluster([POOL]), {})
+    arms = resource.arms() if isinstance(resource, InferencePool) else ()
+    releases = [model_release(arm.release_ref.name, namespace) for arm in arms]
+    observed = room.observe(resource, Cluster([POOL, *releases]), {})
     return room.plan(resource, observed, CONFIG, datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -52,7 +59,7 @@ def concrete(value: Any) -> Any:
     return value
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_child_is_taken(api: Api, namespace: str, path: Path) -> None:
     plan = plan_of(path, namespace)
     assert plan.apply
@@ -76,7 +83,7 @@ def test_every_child_is_taken(api: Api, namespace: str, path: Path) -> None:
         assert code == 201, answer["message"]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_pod_is_restricted(api: Api, namespace: str, path: Path) -> None:
     templates = [
         child.manifest["spec"]["template"]
