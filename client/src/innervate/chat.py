@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from innervate.route import Address, Route
 
-_PATH = "/v1/chat/completions"
 _BY_STATUS: dict[int, type[errors.InnervateError]] = {
     400: errors.InvalidArgument,
     401: errors.Unauthenticated,
@@ -106,6 +105,7 @@ class ChatClient:
         self._lock = threading.Lock()
         self._address: Address | None = None
         self._http: httpx.Client | None = None
+        self._model = ""
 
     @classmethod
     def connect(
@@ -180,7 +180,7 @@ class ChatClient:
         messages
             The conversation, or one question of a user.
         model
-            The pool's model; left out, whichever it has.
+            The pool's model; left out, the first that it lists, which is asked for once.
         session
             Requests of one session are answered by one release, as long as traffic stays.
         task
@@ -233,25 +233,39 @@ class ChatClient:
                 time.sleep(delay)
 
     def _attempt(self, attempts: Attempts, body: dict[str, Any], headers: dict[str, str]) -> Answer:
+        if not self._model and "model" not in body:
+            listed = _json(self._request(attempts, "GET", "/v1/models", None, {}))
+            self._model = str(listed["data"][0]["id"]) if listed.get("data") else ""
+        named = {"model": self._model, **body}
+        return _answer(self._request(attempts, "POST", "/v1/chat/completions", named, headers))
+
+    def _request(
+        self,
+        attempts: Attempts,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None,
+        headers: dict[str, str],
+    ) -> httpx.Response:
         address = self._route.address()
         http = self._connected(address)
-        carried = {**headers, "authorization": f"Bearer {self._route.token()}"}
+        carried = {**headers, "authorization": f"Bearer {self._route.token()}", "host": address.server_name}
         propagate.inject(carried)
-        # The whole time, not that of an attempt: an answer may take long, and is not asked for twice.
-        timeout = httpx.Timeout(attempts.left(), connect=attempts.timeout())
         try:
-            response = http.post(
-                f"https://{address.authority}{_PATH}",
+            response = http.request(
+                method,
+                f"https://{address.authority}{path}",
                 json=body,
-                headers={**carried, "host": address.server_name},
-                timeout=timeout,
+                headers=carried,
+                # The whole time, not that of an attempt: an answer may take long, and is not asked for twice.
+                timeout=httpx.Timeout(attempts.left(), connect=attempts.timeout()),
                 extensions={"sni_hostname": address.server_name},
             )
         except httpx.TransportError as error:
             self._route.lost(address)
             raise _failure(error, self._route.store) from error
         if response.is_success:
-            return _answer(response)
+            return response
         refused = _refusal(response)
         if isinstance(refused, errors.Unauthenticated) and attempts.renew_token():
             self._route.renew_token()
@@ -287,12 +301,22 @@ def _noted(span: Span, answer: Answer) -> Answer:
     return answer
 
 
-def _answer(response: httpx.Response) -> Answer:
+def _json(response: httpx.Response) -> dict[str, Any]:
     try:
         content = response.json()
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise errors.ServiceFailed(f"the pool answered with no JSON object: {response.text[:200]!r}")
+    return content
+
+
+def _answer(response: httpx.Response) -> Answer:
+    content = _json(response)
+    try:
         choice, usage = content["choices"][0], content.get("usage") or {}
         text = choice["message"]["content"] or ""
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (KeyError, IndexError, TypeError) as error:
         raise errors.ServiceFailed(
             f"the pool's answer is no chat completion: {response.text[:200]!r}"
         ) from error

@@ -50,18 +50,27 @@ class Gateway:
     port: int = 0
     asked: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=lambda: [Reply()])
+    lists: list[str] = field(default_factory=list)
+
+    def list_models(self, handler: BaseHTTPRequestHandler) -> None:
+        self.lists.append(handler.path)
+        send(handler, Reply(200, {"object": "list", "data": [{"id": "assistant"}]}))
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         length = int(handler.headers["content-length"])
         headers = {name.lower(): value for name, value in handler.headers.items()}
         self.asked.append((headers, json.loads(handler.rfile.read(length))))
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
-        handler.send_response(reply.status)
-        for name, value in {**HEADERS, **reply.headers, "content-length": str(len(content))}.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(content)
+        send(handler, reply)
+
+
+def send(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
+    content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+    handler.send_response(reply.status)
+    for name, value in {**HEADERS, **reply.headers, "content-length": str(len(content))}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(content)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +84,9 @@ def gateway(authority: Authority, tmp_path: Path) -> Iterator[Gateway]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            gateway.list_models(self)
 
         def do_POST(self) -> None:
             gateway.answer(self)
@@ -136,9 +148,17 @@ def test_a_question_is_sent_as_openai_would_have_it_and_its_answer_says_who_gave
 def test_what_is_left_out_is_not_sent(client: ChatClient, gateway: Gateway) -> None:
     client.chat([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}])
     ((headers, body),) = gateway.asked
-    assert body.keys() == {"messages"}
+    assert body.keys() == {"messages", "model"}
     assert len(body["messages"]) == 2
     assert not [name for name in headers if name.startswith("x-innervate")]
+
+
+def test_the_pools_own_model_is_asked_for_once(client: ChatClient, gateway: Gateway) -> None:
+    client.chat("One?")
+    client.chat("Two?")
+    client.chat("Three?", model="another")
+    assert [body["model"] for _, body in gateway.asked] == ["assistant", "assistant", "another"]
+    assert gateway.lists == ["/v1/models"]
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -183,7 +203,7 @@ def test_an_answer_that_is_none_fails_with_what_it_was(
     client: ChatClient, gateway: Gateway, body: Any
 ) -> None:
     gateway.replies = [Reply(200, body)]
-    with pytest.raises(errors.ServiceFailed, match="is no chat completion"):
+    with pytest.raises(errors.ServiceFailed, match=r"no chat completion|no JSON object"):
         client.chat("Hello")
 
 
