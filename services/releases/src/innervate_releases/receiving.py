@@ -29,16 +29,17 @@ def is_digest(text: str) -> bool:
 
 
 def missing(store: Store, asked: Iterable[Sequence[object]]) -> list[str]:
-    """Paths that a store lacks or holds with another size.
+    """Paths that a store lacks, or holds with another size than is asked for.
 
     Parameters
     ----------
     store
         The store.
     asked
-        Pairs of path and size.
+        Pairs of path and size, or None where any size is right.
     """
-    return [str(path) for path, size in asked if store.size(key(str(path))) != size]
+    found = ((str(path), size, store.size(key(str(path)))) for path, size in asked)
+    return [path for path, size, held in found if held is None or size not in (None, held)]
 
 
 def key(path: str) -> Key:
