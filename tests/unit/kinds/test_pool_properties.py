@@ -54,17 +54,15 @@ traffic = st.lists(release_names, min_size=0, max_size=4).map(
         for index, name in enumerate(names)
     ]
 )
-answers = st.one_of(
-    st.none(),
-    st.just(ProbeResult(time=NOW, code="UNAVAILABLE")),
-    st.builds(
-        lambda generation, releases: ProbeResult(
-            time=NOW, value={"generation": generation, "releases": releases, "waits_for": ""}
-        ),
-        st.integers(1, 3),
-        st.lists(release_names, max_size=3),
+# Mostly what lets engines go: those cases are the ones in which a wrong step costs requests.
+told = st.builds(
+    lambda generation, releases: ProbeResult(
+        time=NOW, value={"generation": generation, "releases": releases, "waits_for": ""}
     ),
+    st.sampled_from([2, 2, 2, 1]),
+    st.lists(release_names, max_size=3),
 )
+answers = st.one_of(told, told, told, st.none(), st.just(ProbeResult(time=NOW, code="UNAVAILABLE")))
 
 
 def labels(component: str, **more: str) -> dict[str, str]:
@@ -126,7 +124,7 @@ class World:
             st.dictionaries(st.tuples(st.sampled_from(VARIANTS), release_names), st.integers(0, 1))
         )
         self.engines = {EngineKey(*key): available for key, available in running.items()}
-        gateways = draw(st.lists(st.tuples(st.booleans(), answers), max_size=3))
+        gateways = draw(st.lists(st.tuples(st.sampled_from([True, True, False]), answers), max_size=2))
         self.ready = [answer for ready, answer in gateways if ready]
         self.probes = {f"routes/g{index}": answer for index, (_, answer) in enumerate(gateways) if answer}
         self.objects = [
