@@ -145,6 +145,8 @@ def push(
         raise InvalidArgument("--key signs here and --signer in the cluster; choose one", field="key")
     if signer and not name:
         raise InvalidArgument("--signer needs --name: the cluster signs what is declared", field="signer")
+    if name and to.startswith("file:"):
+        raise InvalidArgument("the cluster does not reach a file of this machine", field="to")
     kubectl = _kubectl(context, namespace, kubeconfig)
     digest_of = [_parent(kubectl, each) for each in parent or ()]
     with releases.plainly(), err.status(f"reading {directory}"):
