@@ -10,7 +10,7 @@ from typing import Annotated
 from innervate_service.config import Address, ConfigModel, TelemetryConfig
 from pydantic import Field
 
-from innervate_evaluator.verdict import Test
+from innervate_evaluator.verdict import GateTest
 
 Name = Annotated[str, Field(min_length=1, max_length=253)]
 
@@ -84,7 +84,7 @@ class GateConfig(ConfigModel):
 
     metric: Name
     """Scorer that decides."""
-    test: Test
+    test: GateTest
     """What is shown."""
     margin: Annotated[Decimal, Field(ge=0, le=1)]
     """Difference that does not matter."""

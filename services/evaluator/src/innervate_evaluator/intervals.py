@@ -4,7 +4,8 @@ A bound leaves out the truth with the probability of its tail: an interval whose
 one of 90 %. Scores are from 0 to 1. Units are independent of each other; samples of one cluster (a
 conversation, a task) need not be, so that a cluster counts once, by its mean.
 
-Every formula here is held to its promise by simulation in `tests/unit/evaluator/test_verdict_rates.py`.
+Every formula here is held to its promise, by enumeration where that can be done and else by simulation,
+in `tests/unit/evaluator/test_verdict_rates.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import defaultdict
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from innervate_evaluator.student import normal_quantile, t_quantile
+from innervate_evaluator.quantiles import beta_quantile, normal_quantile, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +47,10 @@ class Scored(NamedTuple):
 def mean(scores: Sequence[Scored], *, tail: float) -> Interval:
     """Mean score over units.
 
-    Binary scores without clusters get Wilson's score interval. Everything else gets Student's t
-    interval over cluster means (Miller, "Adding Error Bars to Evals", arXiv 2411.00640, section 2.2,
-    with clusters of equal weight), never narrower than Wilson's interval for the same mean if all its
-    samples were independent: a handful of equal clusters must not look certain.
+    Binary scores without clusters get the exact interval. Everything else gets Student's t interval
+    over cluster means (Miller, "Adding Error Bars to Evals", arXiv 2411.00640, section 2.2, with
+    clusters of equal weight), never narrower than the exact one for the same mean if all its samples
+    were independent: a handful of equal clusters must not look certain.
 
     Parameters
     ----------
@@ -60,14 +61,14 @@ def mean(scores: Sequence[Scored], *, tail: float) -> Interval:
     """
     clusters = _means(scores)
     value = fmean(clusters)
-    score = wilson(value, len(scores), tail=tail)
+    floor = exact(value, len(scores), tail=tail)
     if len(clusters) == len(scores) and all(one.value in {0.0, 1.0} for one in scores):
-        return Interval(value, score.low, score.high, len(clusters))
+        return Interval(value, floor.low, floor.high, len(clusters))
     student = _student(clusters, tail=tail)
     return Interval(
         value,
-        max(0.0, min(score.low, student.low)),
-        min(1.0, max(score.high, student.high)),
+        max(0.0, min(floor.low, student.low)),
+        min(1.0, max(floor.high, student.high)),
         len(clusters),
     )
 
@@ -125,8 +126,10 @@ def detectable(interval: Interval, *, tail: float) -> float:
     return min(1.0, (quantile + normal_quantile(POWER)) * error)
 
 
-def wilson(share: float, n: float, *, tail: float) -> Interval:
-    """Score interval of a proportion (Wilson 1927; recommended by Brown, Cai and DasGupta 2001).
+def exact(share: float, n: int, *, tail: float) -> Interval:
+    """Exact interval of a proportion (Clopper and Pearson, Biometrika 26, 1934).
+
+    Each bound leaves out the truth with the probability of its tail at most, in samples of any size.
 
     Parameters
     ----------
@@ -137,17 +140,18 @@ def wilson(share: float, n: float, *, tail: float) -> Interval:
     tail
         Probability left out on each side.
     """
-    z = normal_quantile(1 - tail)
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), int(n))
+    right = share * n
+    low = beta_quantile(tail, right, n - right + 1) if right > 0 else 0.0
+    high = beta_quantile(1 - tail, right + 1, n - right) if right < n else 1.0
+    return Interval(share, low, high, n)
 
 
 def tango(gained: float, lost: float, n: int, *, tail: float) -> Interval:
     """Score interval of a paired difference of proportions (Tango, Statistics in Medicine 17, 1998).
 
-    It inverts the score test, in which McNemar's test is the case of no difference, and so stays
-    honest where few pairs differ.
+    It inverts the score test, in which McNemar's test is the case of no difference, and so stays honest
+    where few pairs differ. The test is corrected for continuity by one pair, as Edwards (Psychometrika
+    13, 1948) corrects McNemar's: without it a bound of 5 % leaves out the truth with up to 9 %.
 
     Parameters
     ----------
@@ -160,27 +164,27 @@ def tango(gained: float, lost: float, n: int, *, tail: float) -> Interval:
     """
     z = normal_quantile(1 - tail)
 
-    def root(wanted: float) -> float:
+    def root(wanted: float, correction: float) -> float:
         low, high = -1.0, 1.0
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2
-            if _tango_statistic(gained, lost, n, middle) > wanted:
+            if _tango_statistic(gained, lost, n, middle, correction) > wanted:
                 low = middle
             else:
                 high = middle
         return (low + high) / 2
 
-    return Interval((gained - lost) / n, root(z), root(-z), n)
+    return Interval((gained - lost) / n, root(z, -1.0), root(-z, 1.0), n)
 
 
-def _tango_statistic(gained: float, lost: float, n: int, delta: float) -> float:
+def _tango_statistic(gained: float, lost: float, n: int, delta: float, correction: float) -> float:
     """Score statistic for the hypothesis that the difference is `delta`; falls as `delta` grows."""
     b = -gained - lost + (2 * n - gained + lost) * delta
     c = -lost * delta * (1 - delta)
     # The probability of "only the baseline is right", at its likeliest under the hypothesis.
     nuisance = (math.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
     variance = n * (2 * nuisance + delta * (1 - delta))
-    distance = gained - lost - n * delta
+    distance = gained - lost - n * delta + correction
     if variance <= 0:
         return math.inf if distance > 0 else -math.inf if distance < 0 else 0.0
     return distance / math.sqrt(variance)

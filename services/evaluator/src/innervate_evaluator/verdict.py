@@ -14,7 +14,7 @@ class Verdict(StrEnum):
     UNDERPOWERED = "Underpowered"
 
 
-class Test(StrEnum):
+class GateTest(StrEnum):
     """What the gate shows of the candidate."""
 
     NON_INFERIOR = "NonInferior"
@@ -24,7 +24,7 @@ class Test(StrEnum):
 class Limit(NamedTuple):
     """What the true difference must be above."""
 
-    test: Test
+    test: GateTest
     margin: float
     """Difference that does not matter; not negative."""
     min_samples: int = 1
@@ -32,7 +32,7 @@ class Limit(NamedTuple):
     @property
     def difference(self) -> float:
         """The limit itself: −margin for non-inferiority, +margin for superiority."""
-        return -self.margin if self.test is Test.NON_INFERIOR else self.margin
+        return -self.margin if self.test is GateTest.NON_INFERIOR else self.margin
 
 
 def judge(limit: Limit, *, low: float, high: float, n: int) -> Verdict:
