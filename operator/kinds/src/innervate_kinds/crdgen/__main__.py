@@ -27,6 +27,15 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """A text; quoted where kubectl and helm would read it as true or false, which YAML 1.1 allows."""
+    style = "'" if text in {"y", "Y", "n", "N"} else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
 def files() -> dict[str, str]:
     """Every generated file: path below the root, and content."""
     result = {f"{_CHART}/rbac.yaml": _yaml(rbac.rules(ROOMS))}
