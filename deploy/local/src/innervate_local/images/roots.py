@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from innervate_local.images.archive import Image
 
-_WORTH = 1 << 20
-"""A layer below this size, in bytes, is imported as quickly as it is copied: a source layer."""
+_WORTH = 32 << 20
+"""A layer below this size, in bytes, is imported in a moment: source, and most dependencies."""
 _BLOBS = "io.containerd.content.v1.content/blobs/sha256"
 
 
