@@ -231,6 +231,8 @@ def show(
     verified = _verified(resource)
     known = ancestry.by_digest(kubectl)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a digest is of use only whole
     rows = {
         "release": name,
         "digest": artifact["digest"],

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _sign(arguments: argparse.Namespace) -> Mapping[str, object]:
     pem = os.environ.get(SIGNING_KEY, "")
-    key = keys.load_private(pem.encode(), f"the private key in ${SIGNING_KEY}")
+    key = keys.load_private(pem.encode(), f"${SIGNING_KEY}")
     transfer.sign(open_store(arguments.uri), arguments.digest, key)
     return {"result": "Signed", "digest": arguments.digest, "key": keys.fingerprint(key.public_key())}
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from innervate_kinds.parts.jobs import JobState
 
 _LONGEST = 1500
+_SIGNING_KEY = "$INNERVATE_SIGNING_KEY"
+"""What the signing container calls the private key."""
 _PROBLEMS = {"Unschedulable", "ImageNotPulled", "SecretMissing", "Crashing"}
 
 
@@ -162,6 +164,12 @@ def _wrong(release: ModelRelease, words: Any) -> tuple[Reason, str]:
     if part == "Store":
         return Reason.STORE_FAILING, f"{message}; {_again(release)}"
     reason = Reason(f"{part}{'Missing' if words.get('missing') else 'Refused'}")
+    if part == "Key" and words.get("subject") == _SIGNING_KEY and release.spec.signing:
+        held = release.spec.signing.secret_key_ref
+        message = (
+            f"key {held.key!r} of Secret {held.name!r}, named in spec.signing, is no Ed25519 private key in "
+            "PEM; make one with `innervate release keygen --secret`"
+        )
     if part == "Key":
         return reason, f"{message}; {_again(release)}"
     if reason is Reason.SIGNATURE_MISSING:
