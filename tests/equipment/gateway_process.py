@@ -112,6 +112,10 @@ class RunningGateway:
     def authorization(self) -> str:
         return self.cluster.metadata()[0][1]
 
+    @property
+    def connections(self) -> set[Any]:
+        return self.gateway._listener._connections
+
     def head(
         self, length: int, headers: dict[str, str | None], path: str = CHAT, method: str = "POST"
     ) -> bytes:

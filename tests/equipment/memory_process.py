@@ -89,14 +89,16 @@ class Cluster:
     def trust(self) -> Path:
         return self.directory / "trust"
 
-    def metadata(self, account: str = "agent", namespace: str = "shop") -> Sequence[tuple[str, str]]:
+    def metadata(
+        self, account: str = "agent", namespace: str = "shop", *, seconds: int = 600
+    ) -> Sequence[tuple[str, str]]:
         now = int(time.time())
         claims = {
             "iss": ISSUER,
             "aud": [AUDIENCE],
             "iat": now,
             "nbf": now,
-            "exp": now + 600,
+            "exp": now + seconds,
             "sub": f"system:serviceaccount:{namespace}:{account}",
         }
         token = jwt.encode(claims, self._key, algorithm="ES256", headers={"kid": "one"})

@@ -48,6 +48,7 @@ class Account:
         "_mark",
         "_request",
         "_routes",
+        "_tally",
         "record",
         "trace",
     )
@@ -72,6 +73,7 @@ class Account:
             propensity=chosen.propensity,
             trace_id=self.trace.trace_id,
         )
+        self._tally = metrics.arm(chosen.arm.name)
         self._digest = None if content is ContentPolicy.NONE else sha256()
         self._kept: list[bytes] = []
         self._answer_bytes = 0
@@ -103,11 +105,10 @@ class Account:
             return None
         seconds = endpoint.end(self._mark, now)
         self._engine_seconds += seconds
-        variant = endpoint.replica.variant
-        metrics.ENGINE_SECONDS.labels(variant).inc(seconds)
+        endpoint.tally.seconds += seconds
         cost = endpoint.cost(seconds)
         if cost is not None:
-            metrics.COST.labels(variant).inc(cost)
+            endpoint.tally.cost += cost
             self.record.cost = f"{float(self.record.cost or 0) + cost:.9f}"
         if self.trace.recorded:
             self.trace.end_call(error=error, attributes=None if error else self._usage_attributes())
@@ -116,17 +117,16 @@ class Account:
     def use(self, usage: Usage) -> None:
         """Note the tokens."""
         self.record.input_tokens, self.record.cached_tokens, self.record.output_tokens = usage
-        if usage.output or usage.input:
-            arm = self.record.arm
-            metrics.TOKENS.labels(arm, "input").inc(usage.input)
-            metrics.TOKENS.labels(arm, "cached").inc(usage.cached)
-            metrics.TOKENS.labels(arm, "output").inc(usage.output)
+        tally = self._tally
+        tally.input_tokens += usage.input
+        tally.cached_tokens += usage.cached
+        tally.output_tokens += usage.output
 
     def first_token(self, now: float) -> None:
         """Note that the caller gets the first part of a stream."""
         seconds = now - self._request.arrived
         self.record.first_token_ms = _milliseconds(seconds)
-        metrics.FIRST_TOKEN.labels(self.record.arm).observe(seconds)
+        self._tally.first_token.add(seconds)
 
     def answered(self, data: bytes) -> None:
         """Take a part of the answer's body, as the caller gets it."""
@@ -144,8 +144,8 @@ class Account:
         record.outcome, record.status_code = outcome, status
         record.total_ms = _milliseconds(seconds)
         self._keep_bodies()
-        metrics.REQUESTS.labels(record.arm, str(status)).inc()
-        metrics.SECONDS.labels(record.arm).observe(seconds)
+        self._tally.requests[status] = self._tally.requests.get(status, 0) + 1
+        self._tally.seconds.add(seconds)
         if self.trace.recorded:
             attributes: dict[str, str | int | float] = {
                 "innervate.request_id": record.request_id,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import httptools
 from innervate_service.logs import get_logger
 
-from innervate_gateway import metrics
-from innervate_gateway.errors import PHRASES, Refusal, Refused
+from innervate_gateway import metrics, wire
+from innervate_gateway.errors import Refusal, Refused
 from innervate_gateway.request import Request, head_too_large, too_large
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ _WRITE_BUFFER_BYTES: Final = 256 * 1024
 _LINGER_SECONDS: Final = 1.0
 """How long what a refused caller still sends is thrown away: closing at once could lose the refusal."""
 _LINGER_BYTES: Final = 64 * 1024 * 1024
-_JSON: Final = b"content-type: application/json\r\n"
+_JOINED_BYTES: Final = 16 * 1024
+"""A longer body is not copied to stand behind its head."""
 _log = get_logger(__name__)
 
 
@@ -66,7 +67,6 @@ class ClientConnection(asyncio.Protocol):
         "_head_bytes",
         "_lingering",
         "_parser",
-        "_streaming",
         "_taken",
         "_transport",
         "_waiting",
@@ -96,7 +96,6 @@ class ClientConnection(asyncio.Protocol):
         self._current: Request | None = None
         self._head_bytes = 0
         self._lingering = -1
-        self._streaming = False
         self._chunked = False
         self._write_paused = False
         self._taken = False
@@ -210,7 +209,7 @@ class ClientConnection(asyncio.Protocol):
         request.version = self._parser.get_http_version()
         request.keep_alive = self._parser.should_keep_alive()
         if self._current is None:
-            self.due = request.arrived + limits.head_seconds + limits.body_seconds
+            self.due = self._core.loop.time() + limits.body_seconds
         if request.refusal is None:
             try:
                 request.check(max_head_bytes=limits.max_head_bytes, max_body_bytes=limits.max_body_bytes)
@@ -218,7 +217,7 @@ class ClientConnection(asyncio.Protocol):
             except Refused as error:
                 request.refuse(error.refusal)
         if request.expect and request.refusal is None and self._transport is not None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._transport.write(wire.CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
@@ -259,58 +258,42 @@ class ClientConnection(asyncio.Protocol):
 
     def refuse(self, refusal: Refusal, headers: bytes = b"") -> None:
         """Answer the current request with an error."""
-        if refusal.retry_after is not None:
-            headers += b"retry-after: %d\r\n" % refusal.retry_after
-        self.answer(refusal.status, _JSON + headers, refusal.body())
+        self.answer(refusal.status, wire.refusal_headers(refusal) + headers, refusal.body())
 
     def answer(self, status: int, headers: bytes, body: bytes) -> None:
         """Answer the current request."""
         transport = self._transport
         if transport is None:
             return
-        head = b"%b%bcontent-length: %d\r\n%b%b\r\n" % (
-            _status_line(status),
-            self._core.date,
-            len(body),
-            headers,
-            self._closing(),
-        )
-        if len(body) < 16384:
+        head = wire.head(status, self._core.date, headers, length=len(body), close=self._closes)
+        if len(body) < _JOINED_BYTES:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
         self._done()
 
-    def begin_stream(self, status: int, headers: bytes) -> None:
+    def begin_stream(self, headers: bytes) -> None:
         """Begin an answer whose length is not known."""
         transport, current = self._transport, self._current
         if transport is None or current is None:
             return
-        self._streaming = True
         self._chunked = current.version != "1.0"
-        if not self._chunked:
+        if self._chunked:
+            headers += b"transfer-encoding: chunked\r\n"
+        else:
             current.keep_alive = False
-        framing = b"transfer-encoding: chunked\r\n" if self._chunked else b""
-        transport.write(
-            b"%b%b%b%b%b\r\n" % (_status_line(status), self._core.date, headers, framing, self._closing())
-        )
+        transport.write(wire.head(200, self._core.date, headers, length=None, close=self._closes))
 
     def stream(self, data: bytes) -> None:
         """Send a part of it."""
         if self._transport is not None and data:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self._transport.write(wire.chunk(data) if self._chunked else data)
 
     def end_stream(self, data: bytes) -> None:
         """Send the last part of it."""
-        if self._transport is None:
-            return
-        if not self._chunked:
-            self._transport.write(data)
-        elif data:
-            self._transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data))
-        else:
-            self._transport.write(b"0\r\n\r\n")
-        self._done()
+        if self._transport is not None:
+            self._transport.write(wire.last_chunks(data) if self._chunked else data)
+            self._done()
 
     @property
     def congested(self) -> bool:
@@ -356,18 +339,17 @@ class ClientConnection(asyncio.Protocol):
             self.due = float("inf")
             if request.refusal is not None:
                 metrics.REFUSED.labels(str(request.refusal.status)).inc()
-                self.refuse(request.refusal, _id_header(request))
+                self.refuse(request.refusal, wire.id_header(request.request_id))
                 continue
             try:
                 self._begin(self, request)
             except Exception as bug:  # noqa: BLE001  the boundary: one caller's bug is not the others'
                 _log.exception("a request could not be begun", bug, request_id=request.request_id)
-                self.refuse(Refusal(500, "internal", "internal error"), _id_header(request))
+                self.refuse(Refusal(500, "internal", "internal error"), wire.id_header(request.request_id))
 
     def _done(self) -> None:
         request, self._current = self._current, None
         self.work = None
-        self._streaming = False
         transport = self._transport
         if request is None or transport is None:
             return
@@ -408,34 +390,14 @@ class ClientConnection(asyncio.Protocol):
         if transport is None:
             return
         body = refusal.body()
-        retry = b"" if refusal.retry_after is None else b"retry-after: %d\r\n" % refusal.retry_after
+        headers = wire.refusal_headers(refusal) + wire.id_header(request.request_id)
         transport.write(
-            b"%b%bcontent-length: %d\r\n%b%b%bconnection: close\r\n\r\n%b"
-            % (
-                _status_line(refusal.status),
-                self._core.date,
-                len(body),
-                _JSON,
-                retry,
-                _id_header(request),
-                body,
-            )
+            wire.head(refusal.status, self._core.date, headers, length=len(body), close=True) + body
         )
         self._lingering = _LINGER_BYTES
         self.due = self._core.loop.time() + _LINGER_SECONDS
 
-    def _closing(self) -> bytes:
-        if self._current is None or not self._current.keep_alive or self._core.draining:
-            return b"connection: close\r\n"
-        return b""
-
-
-def _status_line(status: int) -> bytes:
-    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
-
-
-_STATUS_LINES: Final = {status: b"HTTP/1.1 %d %b\r\n" % (status, text) for status, text in PHRASES.items()}
-
-
-def _id_header(request: Request) -> bytes:
-    return b"x-innervate-request-id: %b\r\n" % request.request_id.encode()
+    @property
+    def _closes(self) -> bool:
+        """Whether the connection ends with the current answer."""
+        return self._current is None or not self._current.keep_alive or self._core.draining

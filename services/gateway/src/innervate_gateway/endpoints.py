@@ -55,6 +55,8 @@ class Endpoint:
         self._idle: list[UpstreamConnection] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._closed = False
+        self.tally = metrics.variant(replica.variant)
+        """What its variant did."""
         self._price = float(replica.cost_per_hour or 0) / _HOUR
         # Processor sharing: every request gets 1/n of each moment in which n are with the engine.
         self._share = 0.0

@@ -340,7 +340,7 @@ class Exchange:
         if not self._sent:
             self._sent = True
             self._account.first_token(self._core.loop.time())
-            self._caller.begin_stream(200, self._answer_headers())
+            self._caller.begin_stream(self._answer_headers())
         self._account.answered(data)
         self._caller.stream(data)
 
@@ -382,7 +382,7 @@ class Exchange:
             caller.answer(self._status, self._answer_headers(), b"".join(self._answer))
         elif refusal is None:
             if not self._sent:
-                caller.begin_stream(200, self._answer_headers())
+                caller.begin_stream(self._answer_headers())
             caller.end_stream(b"".join(self._answer))
         elif self._sent:
             # No [DONE]: clients know an event with an error, and a stream that only stops is none.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from innervate_service.probes import split_address
 
-from innervate_gateway import metrics
+from innervate_gateway import metrics, wire
 from innervate_gateway.connection import ClientConnection
 from innervate_gateway.errors import Refusal, Refused
 from innervate_gateway.exchange import Exchange
@@ -26,7 +26,6 @@ _SWEEP_SECONDS: Final = 0.1
 """How exactly time limits are kept: one timer for all connections instead of one for each."""
 _BACKLOG: Final = 1024
 _HANDSHAKE_SECONDS: Final = 10.0
-_JSON: Final = b"content-type: application/json\r\n"
 
 
 class Listener:
@@ -91,10 +90,10 @@ class Listener:
         await asyncio.sleep(0)
 
     def _begin(self, connection: ClientConnection, request: Request) -> None:
-        name = b"x-innervate-request-id: %b\r\n" % request.request_id.encode()
+        name = wire.id_header(request.request_id)
         try:
             if request.path == MODELS:
-                connection.answer(200, _JSON + name, self._models())
+                connection.answer(200, wire.JSON + name, self._models())
             else:
                 Exchange(self._core, connection, request).begin()
         except Refused as error:

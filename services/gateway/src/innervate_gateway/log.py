@@ -198,7 +198,7 @@ class ExchangeLog:
             else:
                 unit = UNCOUNTED
             index = indexes.setdefault(bucket(record.time_ms), len(indexes) + 1)
-            rows += (index, record.request_id, f"{unit} {record.arm}", encoded)
+            rows += (f"{index} {record.request_id} {unit} {record.arm}".encode(), encoded)
         keys = [STREAM, writer_key(self._writer), ARMS]
         keys += [counts_key(arm) for arm in counts]
         keys += [index_key(number) for number in indexes]

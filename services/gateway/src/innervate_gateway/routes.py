@@ -144,8 +144,7 @@ class RouteBook:
         )
         if old is not None:
             for name in {arm.name for arm in old.pool.arms} - {arm.name for arm in pool.arms}:
-                for metric in (metrics.REQUESTS, metrics.SECONDS, metrics.FIRST_TOKEN, metrics.TOKENS):
-                    metric.remove_by_labels({"arm": name})
+                metrics.forget_arm(name)
 
     def _follow(self, routes: Routes) -> None:
         """Give the routes in use the engines of now; whoever is with one that went may finish there."""

@@ -3,7 +3,7 @@
 -- index in the batch.
 -- ARGV: number of the batch, milliseconds now, number of arms, number of indexes; for each arm its name,
 -- release, exchanges and errors; for each index when it ends; for each exchange which index, request id,
--- unit and arm, record.
+-- unit and arm in one text, then the record.
 local batch, now = ARGV[1], ARGV[2]
 local arms, indexes = tonumber(ARGV[3]), tonumber(ARGV[4])
 if redis.call('GET', KEYS[2]) == batch then
@@ -21,10 +21,11 @@ end
 local first = 3 + arms
 local ends = at
 at = at + indexes
-while at <= #ARGV do
-  local id = redis.call('XADD', KEYS[1], '*', 'r', ARGV[at + 3])
-  redis.call('HSET', KEYS[first + tonumber(ARGV[at])], ARGV[at + 1], id .. ' ' .. ARGV[at + 2])
-  at = at + 4
+while at < #ARGV do
+  local index, id, rest = string.match(ARGV[at], '^(%d+) (%S+) (.*)$')
+  local place = redis.call('XADD', KEYS[1], '*', 'r', ARGV[at + 1])
+  redis.call('HSET', KEYS[first + tonumber(index)], id, place .. ' ' .. rest)
+  at = at + 2
 end
 for n = 1, indexes do
   redis.call('PEXPIREAT', KEYS[first + n], ARGV[ends + n - 1])
