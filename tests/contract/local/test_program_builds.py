@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from innervate_local import binaries
+from innervate_local.errors import LocalError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +59,20 @@ def test_an_edited_recipe_is_built_again(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(binaries.CATALOG, NAME, edited)
     assert not binaries.is_built(NAME)
     assert binaries.path(NAME).stat().st_ino != before
+
+
+def test_a_script_builds_a_program_with_what_belongs_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "sources" / "tool" / binaries.SCRIPT
+    script.parent.mkdir(parents=True)
+    script.write_text('#!/bin/sh\nset -eu\necho tool >"$1/tool"\necho library >"$1/library.so"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(binaries, "_SOURCES", tmp_path / "sources")
+    monkeypatch.setitem(binaries.CATALOG, "tool", binaries.Binary("1.0"))
+    assert [each.name for each in binaries.files("tool")] == ["library.so", "tool"]
+    assert binaries.is_built("tool")
+    script.write_text("#!/bin/sh\necho the compiler is on holiday\nexit 3\n")
+    with pytest.raises(LocalError, match="tool could not be built:\nthe compiler is on holiday"):
+        binaries.path("tool")
+    assert not binaries.is_built("tool")
