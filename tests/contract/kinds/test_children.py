@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from innervate_kinds.api.plan import Generated, Plan
+from innervate_kinds.eval_job.model import EvalJob
 from innervate_kinds.inference_pool.model import InferencePool
 from innervate_kinds.registry import ROOMS
 from kinds_cluster import CONFIG, Cluster, model_release
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[3]
 EXAMPLES = [
     path
-    for kind in ("inferencepool", "memorystore")
+    for kind in ("evaljob", "inferencepool", "memorystore")
     for path in sorted((ROOT / "deploy/examples" / kind).glob("*.yaml"))
 ]
 POOL = yaml.safe_load((ROOT / "deploy/examples/computepool/minimal.yaml").read_text())
@@ -46,8 +47,30 @@ def plan_of(path: Path, namespace: str) -> Plan:
     resource = room.model.model_validate(manifest)
     arms = resource.arms() if isinstance(resource, InferencePool) else ()
     releases = [model_release(arm.release_ref.name, namespace) for arm in arms]
+    if isinstance(resource, EvalJob):
+        releases += named_by_evaljobs(namespace)
     observed = room.observe(resource, Cluster([POOL, *releases]), {})
     return room.plan(resource, observed, CONFIG, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def named_by_evaljobs(namespace: str) -> list[dict[str, Any]]:
+    """A pool that serves the examples' releases, and the examples' questions."""
+    pool = yaml.safe_load((ROOT / "deploy/examples/inferencepool/minimal.yaml").read_text())
+    pool["metadata"] |= {"namespace": namespace, "uid": "0b9f0c1e-0000-4000-8000-000000000003"}
+    names = ("assistant-1", "assistant-2")
+    pool["spec"]["traffic"] = [
+        {"name": f"arm-{number}", "releaseRef": {"name": name}, "weight": 100 * (1 - number), "role": role}
+        for number, (name, role) in enumerate(zip(names, ("Stable", "Candidate"), strict=True))
+    ]
+    routes = {"generation": 0, "acknowledged": 0}
+    pool["status"] = {"endpoint": "https://assistant-inferencepool.children.svc:8443", "routes": routes}
+    questions = [("ConfigMap", "golden"), ("PersistentVolumeClaim", "datasets")]
+    return [
+        pool,
+        {**POOL, "metadata": {"name": "cpu"}},
+        *(model_release(name, namespace) for name in names),
+        *({"kind": kind, "metadata": {"name": name, "namespace": namespace}} for kind, name in questions),
+    ]
 
 
 def concrete(value: Any) -> Any:

@@ -104,7 +104,7 @@ def test_definitions_follow_the_conventions(room: Room[Any, Any]) -> None:
     version = spec["versions"][0]
     assert version["subresources"] == {"status": {}}
     columns = [column["name"] for column in version["additionalPrinterColumns"]]
-    assert "Ready" in columns
+    assert {"Ready", "Succeeded"} & set(columns)
     assert columns[-1] == "Age"
     conditions = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["conditions"]
     assert conditions["x-kubernetes-list-type"] == "map"
