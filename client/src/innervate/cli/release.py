@@ -3,14 +3,16 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from innervate_kinds.api.plan import Config
 from innervate_kinds.model_release import names
 from innervate_kinds.model_release.model import MODEL_RELEASE, VERIFIED, ModelRelease
 from innervate_kinds.model_release.plan import settled
-from innervate_kinds.parts.releases import KEYS
+from innervate_kinds.parts.releases import IMAGE, KEYS
 from innervate_releases import keys
 from innervate_releases.build import build
 from innervate_releases.manifest import Code
@@ -22,7 +24,7 @@ from innervate import releases, waiting
 from innervate.cli import release_ancestry as ancestry
 from innervate.cli.options import Context, Kubeconfig, Namespace, Output, OutputOption
 from innervate.cli.output import err, out, print_json, size
-from innervate.errors import Conflict, InvalidArgument, NotFound, Unavailable
+from innervate.errors import Conflict, InvalidArgument, NotFound, PermissionDenied, Unavailable
 from innervate.kubectl import Kubectl
 from innervate.planning import Reader, operator_config
 
@@ -127,6 +129,12 @@ def push(
     credentials: Annotated[
         str, typer.Option(help="Secret with which the cluster enters the store.", rich_help_panel=_STORE)
     ] = "",
+    image: Annotated[
+        str,
+        typer.Option(
+            help="Image of the pod that mounts a claim; left out, the operator's.", rich_help_panel=_STORE
+        ),
+    ] = "",
     again: Annotated[
         bool, typer.Option("--again", help="Send what is there already too: repairs damage.")
     ] = False,
@@ -165,7 +173,7 @@ def push(
             directory,
             manifest,
             kubectl=kubectl,
-            config=lambda: operator_config(Reader([], kubectl, "")),
+            config=lambda: _config(kubectl, image),
             key=private,
             again=again,
             progress=advance,
@@ -280,6 +288,15 @@ def _kubectl(context: str | None, namespace: str | None, kubeconfig: str | None)
     """Make a kubectl that names its namespace in every call."""
     chosen = Kubectl(context, namespace, kubeconfig)
     return Kubectl(context, chosen.current_namespace(), kubeconfig)
+
+
+def _config(kubectl: Kubectl, image: str) -> Config:
+    """Read the operator's settings, as far as one may, for the image of its pods."""
+    try:
+        config = operator_config(Reader([], kubectl, ""))
+    except PermissionDenied:
+        config = operator_config(Reader([], None, ""))
+    return replace(config, images={**config.images, IMAGE: image}) if image else config
 
 
 def _get(kubectl: Kubectl, name: str) -> Mapping[str, Any]:
