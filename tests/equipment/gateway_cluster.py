@@ -1,6 +1,7 @@
 """The two collections of an API server that a gateway follows, served as an API server does."""
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 
@@ -77,7 +78,7 @@ class ClusterApi:
         self._objects: dict[str, dict[str, Json]] = {POOLS: {}, SLICES: {}}
         self._history: dict[str, list[tuple[int, Json]]] = {POOLS: [], SLICES: []}
         self._version = 100
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
         self._forgotten = 0
         self._runner: web.AppRunner | None = None
         self._cut = asyncio.Event()
@@ -110,6 +111,7 @@ class ClusterApi:
         """End every running watch."""
         self._cut.set()
         self._cut = asyncio.Event()
+        self._announce()
 
     async def put(self, document: Json) -> None:
         path = POOLS if document["kind"] == "InferencePool" else SLICES
@@ -122,29 +124,30 @@ class ClusterApi:
 
     async def forget_history(self) -> None:
         """Compact: whoever watches from before must list again."""
-        async with self._changed:
-            self._version += 1
-            self._forgotten = self._version
-            self._changed.notify_all()
+        self._version += 1
+        self._forgotten = self._version
+        self._announce()
 
     async def bookmark(self, path: str) -> None:
-        async with self._changed:
-            self._version += 1
-            event = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self._version)}}}
-            self._history[path].append((self._version, event))
-            self._changed.notify_all()
+        self._version += 1
+        event = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": str(self._version)}}}
+        self._history[path].append((self._version, event))
+        self._announce()
+
+    def _announce(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def _change(self, path: str, kind: str, document: Json) -> None:
-        async with self._changed:
-            self._version += 1
-            stored = json.loads(json.dumps(document))
-            stored["metadata"]["resourceVersion"] = str(self._version)
-            if kind == "DELETED":
-                del self._objects[path][stored["metadata"]["name"]]
-            else:
-                self._objects[path][stored["metadata"]["name"]] = stored
-            self._history[path].append((self._version, {"type": kind, "object": stored}))
-            self._changed.notify_all()
+        self._version += 1
+        stored = json.loads(json.dumps(document))
+        stored["metadata"]["resourceVersion"] = str(self._version)
+        if kind == "DELETED":
+            del self._objects[path][stored["metadata"]["name"]]
+        else:
+            self._objects[path][stored["metadata"]["name"]] = stored
+        self._history[path].append((self._version, {"type": kind, "object": stored}))
+        self._announce()
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
@@ -158,13 +161,8 @@ class ClusterApi:
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)
-        cut = asyncio.create_task(self._cut.wait())
-        try:
-            await self._watch(request.path, version, query, response, cut)
-        except ConnectionError:
-            pass
-        finally:
-            cut.cancel()
+        with contextlib.suppress(ConnectionError):
+            await self._watch(request.path, version, query, response)
         return response
 
     def _list(self, path: str, query: dict[str, str]) -> web.Response:
@@ -177,26 +175,25 @@ class ClusterApi:
             metadata["continue"] = str(start + 2)
         return web.json_response({"items": page, "metadata": metadata})
 
-    async def _watch(self, path, version, query, response, cut) -> None:
-        while not cut.done():
+    async def _watch(
+        self, path: str, version: int, query: dict[str, str], response: web.StreamResponse
+    ) -> None:
+        cut = self._cut
+        while not cut.is_set():
+            changed = self._changed
             if version < self._forgotten:
                 gone = {"kind": "Status", "code": 410, "message": "too old resource version"}
                 await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
                 return
-            for number, event in self._history[path]:
-                if number > version and (event["type"] == "BOOKMARK" or _selected(event["object"], query)):
-                    line = json.dumps(event).encode() + b"\n"
-                    # In two parts: an event may be cut at any byte.
-                    await response.write(line[: len(line) // 2])
-                    await response.write(line[len(line) // 2 :])
-                version = max(version, number)
-            async with self._changed:
-                known = self._version
-                waiting = asyncio.create_task(
-                    self._changed.wait_for(lambda known=known: self._version > known)
-                )
-            await asyncio.wait([waiting, cut], return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            for number, event in list(self._history[path]):
+                if number > version:
+                    if event["type"] == "BOOKMARK" or _selected(event["object"], query):
+                        line = json.dumps(event).encode() + b"\n"
+                        # In two parts: an event may be cut at any byte.
+                        await response.write(line[: len(line) // 2])
+                        await response.write(line[len(line) // 2 :])
+                    version = number
+            await changed.wait()
 
 
 def _selected(item: Json, query: dict[str, str]) -> bool:
