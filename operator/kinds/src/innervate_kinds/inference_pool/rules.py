@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from innervate_kinds.api.room import Rule
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from innervate_kinds.inference_pool.model import InferencePool
 
 _ALL = 100
+# Where nodes and clouds answer whoever asks from a pod: no place for a model, and full of credentials.
+_FORBIDDEN_HOSTS = (
+    r"^https?://(127[.]|169[.]254[.]|0[.]|[0-9]+([:/]|$)|0[xX]|localhost([:/]|$)|metadata([:/]|$)"
+    r"|metadata[.]google[.]internal([:/]|$))"
+)
 
 
 def _external_declared(pool: InferencePool) -> bool:
@@ -22,6 +28,13 @@ def _external_declared(pool: InferencePool) -> bool:
 def _own_pods_only(pool: InferencePool) -> bool:
     return all(
         variant.external is None or (variant.placement is None and variant.resources is None)
+        for variant in pool.spec.variants
+    )
+
+
+def _hosts_allowed(pool: InferencePool) -> bool:
+    return not any(
+        variant.external and re.match(_FORBIDDEN_HOSTS, variant.external.url)
         for variant in pool.spec.variants
     )
 
@@ -70,6 +83,13 @@ RULES = (
         rule="!has(self.external) || (!has(self.placement) && !has(self.resources))",
         message="an External variant has no pods: leave out placement and resources",
         holds=lambda pool, _old: _own_pods_only(pool),
+    ),
+    Rule(
+        path="spec.variants[].external.url",
+        rule=f"!self.matches('{_FORBIDDEN_HOSTS}')",
+        message="a host of the gateway's own node, or one where a cloud gives out credentials, is no server "
+        "for models",
+        holds=lambda pool, _old: _hosts_allowed(pool),
     ),
     Rule(
         path="spec.variants",
