@@ -219,9 +219,10 @@ class World:
         release = item["spec"]["target"]["releaseRef"]["name"]
         verdict = self.verdicts.get((release, gate), "Passed")
         succeeded = {"type": "Succeeded", "status": "True", "reason": "Done", "message": f"it {verdict}"}
-        item["status"] = {"verdict": verdict, "conditions": [succeeded]}
+        item["status"] = {"verdict": verdict, "endTime": self.now.isoformat(), "conditions": [succeeded]}
         if verdict == "Broken":
-            item["status"] = {"conditions": [{**succeeded, "status": "False", "message": "no data"}]}
+            del item["status"]["verdict"]
+            item["status"]["conditions"] = [{**succeeded, "status": "False", "message": "no data"}]
 
     def _train(self, item: Json) -> None:
         name = item["metadata"]["name"]

@@ -108,7 +108,7 @@ def _pool(item: Mapping[str, Any]) -> PoolState:
     spec, status = item["spec"], item.get("status") or {}
     model = spec.get("model") or {}
     return PoolState(
-        uid=item["metadata"]["uid"],
+        uid=item["metadata"].get("uid", ""),
         generation=item["metadata"].get("generation", 0),
         release=(model.get("releaseRef") or {}).get("name", ""),
         traffic=tuple(
@@ -131,12 +131,13 @@ def _release(item: Mapping[str, Any]) -> ReleaseState:
 
 
 def _evaluation(item: Mapping[str, Any]) -> EvaluationState:
-    condition = _condition(item, "Succeeded")
+    status = item.get("status") or {}
+    told = _condition(item, "Passed") or _condition(item, "Succeeded")
     return EvaluationState(
         rollout=_rollout(item),
-        finished=condition.get("status") in {"True", "False"},
-        verdict=(item.get("status") or {}).get("verdict", ""),
-        message=condition.get("message", ""),
+        finished="endTime" in status,
+        verdict=status.get("verdict", ""),
+        message=told.get("message", ""),
     )
 
 
@@ -156,7 +157,7 @@ def _elder(pipeline: LearningPipeline, reader: Reader) -> str:
         item["metadata"]
         for item in reader.list(LEARNING_PIPELINE, pipeline.metadata.namespace)
         if item["spec"]["inferencePoolRef"]["name"] == pipeline.spec.inference_pool_ref.name
-        and item["metadata"]["uid"] != pipeline.metadata.uid
+        and item["metadata"].get("uid", "") != pipeline.metadata.uid
         and "deletionTimestamp" not in item["metadata"]
     ]
     older = sorted(_seniority(other) for other in others if _seniority(other) < mine)
