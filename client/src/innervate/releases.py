@@ -274,7 +274,11 @@ class VolumePod:
                 process.kill()
                 raise
             process.stdin = None
-            said, complained = process.communicate(timeout=_ASK_SECONDS)
+            try:
+                said, complained = process.communicate(timeout=_ASK_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise Unavailable(f"the pod {self._name} did not answer in {_ASK_SECONDS} s") from None
         try:
             outcome: dict[str, Any] = json.loads(said)
         except ValueError:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import subprocess
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from innervate_local import binaries
 
 if TYPE_CHECKING:
@@ -86,9 +94,27 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The distribution project's registry, with a login."""
-    root, port = tmp_path_factory.mktemp("registry"), _free_port()
-    server = Server(f"127.0.0.1:{port}", root / "data")
-    (root / "htpasswd").write_text(f"{server.name}:{_HASHED}\n")
+    root = tmp_path_factory.mktemp("registry")
+    (root / "htpasswd").write_text(f"{Server.name}:{_HASHED}\n")
+    with _registry(root, f"htpasswd: {{realm: test, path: {root / 'htpasswd'}}}") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def token_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The same registry, which wants tokens that another server grants, as public registries do."""
+    root, key = tmp_path_factory.mktemp("token-registry"), ec.generate_private_key(ec.SECP256R1())
+    public = {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())), "kid": "k", "alg": "ES256"}
+    (root / "jwks.json").write_text(json.dumps({"keys": [public]}))
+    with _granting(key) as realm:
+        auth = f"token: {{realm: '{realm}', service: test, issuer: test, jwks: {root / 'jwks.json'}}}"
+        with _registry(root, auth) as server:
+            yield server
+
+
+@contextmanager
+def _registry(root: Path, auth: str) -> Iterator[Server]:
+    port = _free_port()
     (root / "config.yaml").write_text(
         f"""\
 version: 0.1
@@ -97,9 +123,45 @@ storage:
   filesystem: {{rootdirectory: {root / "data"}}}
 http: {{addr: 127.0.0.1:{port}, secret: test}}
 auth:
-  htpasswd: {{realm: test, path: {root / "htpasswd"}}}
+  {auth}
 """
     )
     process = _start([str(binaries.path("registry")), "serve", str(root / "config.yaml")], root / "log", port)
-    yield server
+    yield Server(f"127.0.0.1:{port}", root / "data")
     _stop(process)
+
+
+@contextmanager
+def _granting(key: ec.EllipticCurvePrivateKey) -> Iterator[str]:
+    """Serve tokens: what is asked for, to whom knows the password."""
+    known = base64.b64encode(f"{Server.name}:{_PASSWORD}".encode()).decode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.headers.get("authorization") != f"Basic {known}":
+                self.send_error(401)
+                return
+            asked = parse_qs(urlsplit(self.path).query)
+            access = []
+            for scope in asked.get("scope", []):
+                kind, name, actions = scope.split(":")
+                access.append({"type": kind, "name": name, "actions": actions.split(",")})
+            now = int(time.time())
+            claims = {"iss": "test", "sub": Server.name, "aud": asked["service"][0], "access": access}
+            claims |= {"iat": now - 60, "nbf": now - 60, "exp": now + 600, "jti": str(now)}
+            token = jwt.encode(claims, key, algorithm="ES256", headers={"kid": "k"})
+            content = json.dumps({"token": token}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_arguments: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/token"
+        server.shutdown()
+        thread.join()

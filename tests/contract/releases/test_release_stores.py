@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,13 +32,14 @@ LARGE = 21 << 20
 """More than two parts of an upload, and no multiple of one."""
 
 
-@pytest.fixture(params=["directory", "s3", "oci"])
+@pytest.fixture(params=["directory", "s3", "oci", "oci with tokens"])
 def target(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store of the test's own."""
-    place = f"t{abs(hash(request.node.name)):x}"
+    place = f"t{zlib.crc32(request.node.name.encode()):x}"
     if request.param == "directory":
         return open_store((tmp_path / "store").as_uri())
-    server: Server = request.getfixturevalue("s3" if request.param == "s3" else "registry")
+    fixture = {"s3": "s3", "oci": "registry"}.get(request.param, "token_registry")
+    server: Server = request.getfixturevalue(fixture)
     if request.param == "s3":
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
         monkeypatch.setenv("AWS_REGION", "us-east-1")
@@ -148,7 +150,11 @@ def resting(target: Store, digest: str, tmp_path: Path, request: pytest.FixtureR
     if isinstance(target, s3.S3Store):
         server: Server = request.getfixturevalue("s3")
         return server.root / parse(target.uri).path / store.blob(digest).path
-    server = request.getfixturevalue("registry")
+    server = next(
+        server
+        for server in map(request.getfixturevalue, ("registry", "token_registry"))
+        if server.address == parse(target.uri).host
+    )
     blobs = server.root / "docker/registry/v2/blobs/sha256"
     return blobs / hexadecimal[:2] / hexadecimal / "data"
 
@@ -175,11 +181,15 @@ def test_a_bucket_that_is_not_there_is_told(s3: Server, monkeypatch: pytest.Monk
         store.write_small(open_store("s3://others"), store.blob(digests.of_bytes(b"x")), b"x")
 
 
-def test_a_registry_refuses_a_stranger(registry: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for logins in (login(registry, "wrong"), "{}"):
+@pytest.mark.parametrize("fixture", ["registry", "token_registry"])
+def test_a_registry_refuses_a_stranger(
+    fixture: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: Server = request.getfixturevalue(fixture)
+    for logins in (login(server, "wrong"), "{}"):
         monkeypatch.setenv(oci.LOGINS, logins)
         with pytest.raises(StoreError, match="401"):
-            open_store(f"oci://{registry.address}/models/a").size(store.blob(digests.of_bytes(b"x")))
+            open_store(f"oci://{server.address}/models/a").size(store.blob(digests.of_bytes(b"x")))
 
 
 def test_a_release_is_an_artifact_with_its_signature_as_referrer(
