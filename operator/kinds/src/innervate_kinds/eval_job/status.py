@@ -89,10 +89,13 @@ def _passed(job: EvalJob, found: Result) -> tuple[Condition, ...]:
             return (conditions.true(PASSED, Reason.PASSED, between),)
         case Verdict.FAILED:
             return (conditions.false(PASSED, Reason.FAILED, between),)
-    message = (
-        f"{between}; with {comparison.n} units, of {gate.min_samples} wanted at least, a difference "
-        f"{comparison.detectable} away from the limit can be told: add questions"
-    )
+    if comparison.n < gate.min_samples:
+        message = f"{between}; it stands on {comparison.n} units, {gate.min_samples} are wanted at least"
+    else:
+        message = (
+            f"{between}; {comparison.n} units can tell a difference {comparison.detectable} away from the "
+            "limit: more questions would tell smaller ones"
+        )
     return (make(PASSED, Reason.UNDERPOWERED, message),)
 
 
