@@ -33,6 +33,7 @@ PROVIDES: dict[str, str] = {
     "runc": "runc",
     "socat": "socat",
     "util-linux": "nsenter",
+    "wrk": "wrk",
 }
 """Package to a command, or file, that is there once it is installed."""
 
