@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from innervate_kinds.api import conditions
 from innervate_kinds.api.resource import ConditionStatus
 from innervate_kinds.inference_pool.model import INFERENCE_POOL
-from innervate_kinds.learning_pipeline import machine, traffic
+from innervate_kinds.learning_pipeline import machine, traffic, training
 from innervate_kinds.learning_pipeline.candidates import declared
 from innervate_kinds.learning_pipeline.record import StepName
 
@@ -112,7 +112,7 @@ def status(
                 references,
                 applied,
                 ready,
-                *_progress(pipeline, state, failures, ready),
+                *_progress(pipeline, state, failures, ready, training.problem(pipeline, observed, now)),
             ),
         }
     )
@@ -214,6 +214,7 @@ def _progress(
     state: LearningPipelineStatus,
     failures: Sequence[Failure],
     ready: Condition,
+    problem: str,
 ) -> tuple[Condition, ...]:
     """`Stalled` for what waits for somebody, else `Reconciling` while a candidate is under way."""
     if ready.reason in _STALLING:
@@ -226,7 +227,8 @@ def _progress(
     if state.step is None or state.candidate is None:
         return ()
     reason = Reason(state.step.name.value)
-    return (conditions.true(conditions.RECONCILING, reason, _words(pipeline, state)),)
+    words = _words(pipeline, state) + (f"; {problem}" if problem else "")
+    return (conditions.true(conditions.RECONCILING, reason, words),)
 
 
 def _words(pipeline: LearningPipeline, state: LearningPipelineStatus) -> str:

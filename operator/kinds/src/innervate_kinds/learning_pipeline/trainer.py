@@ -24,6 +24,8 @@ ATTEMPTS = 3
 """Attempts that may fail before training has failed."""
 DATA_PATH = "/var/lib/innervate/data"
 RUN_PATH = "/var/run/innervate/trainer"
+_REFUSED = 2
+"""Exit code of a trainer whose settings, data or base are wrong: another attempt would not help."""
 _ATTEMPT = "batch.kubernetes.io/job-index-failure-count"
 """Annotation by which an Indexed Job numbers the attempts of an index, from 0."""
 _TRAINER: dict[str, dict[str, str]] = {
@@ -76,6 +78,18 @@ def job(
         "parallelism": 1,
         "backoffLimitPerIndex": ATTEMPTS - 1,
         "activeDeadlineSeconds": train.deadline_seconds,
+        "podFailurePolicy": {
+            "rules": [
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": names.TRAINER,
+                        "operator": "In",
+                        "values": [_REFUSED],
+                    },
+                }
+            ]
+        },
         "template": maker.template(
             component,
             configuration=workload.digest(text),
@@ -98,14 +112,16 @@ def _pod(
         {"name": "run", "mountPath": RUN_PATH},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108  the pod's own
     ]
+    image = train.image or config.image(IMAGE)
     trainer: Manifest = {
         "name": names.TRAINER,
-        "image": train.image or config.image(IMAGE),
+        "image": image,
         "imagePullPolicy": config.image_pull_policy,
         **({} if train.image else {"command": ["python3", "-m", "innervate_learner"]}),
         "env": [
             *workload.environment("learner"),
             *_attempt(),
+            {"name": "INNERVATE_IMAGE", "value": image},
             {"name": "INNERVATE_OUTPUT_URI", "value": train.output.uri},
             {"name": "INNERVATE_BASE_URI", "value": base.artifact.uri},
             {"name": "INNERVATE_BASE_DIGEST", "value": base.artifact.digest},
@@ -141,6 +157,8 @@ def _pod(
         "env": [*workload.environment("learner"), *_attempt()],
         "resources": _SIDECAR,
         "securityContext": workload.CONTAINER_SECURITY,
+        "ports": [{"name": "health", "containerPort": workload.HEALTH_PORT, "protocol": "TCP"}],
+        "livenessProbe": workload.http_probe("/livez", "health", period=10, failures=3),
         "volumeMounts": shared,
     }
     return {

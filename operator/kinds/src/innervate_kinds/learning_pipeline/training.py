@@ -10,13 +10,20 @@ from innervate_kinds.learning_pipeline import names, trainer
 from innervate_kinds.learning_pipeline.candidates import declared
 from innervate_kinds.learning_pipeline.ending import finish
 from innervate_kinds.learning_pipeline.record import StepName, Verdict
+from innervate_kinds.parts import trouble
+from innervate_kinds.parts.pods import Workload
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from innervate_kinds.learning_pipeline.model import LearningPipeline
     from innervate_kinds.learning_pipeline.record import LearningPipelineStatus
     from innervate_kinds.learning_pipeline.scene import Scene
+    from innervate_kinds.learning_pipeline.state import Observed
     from innervate_kinds.parts.jobs import JobState
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_MEMORY = "train.resources.limits.memory of the candidate"
 _PATIENCE = timedelta(seconds=60)
 """How long after a Job's end its pod's last words may take to be seen."""
 
@@ -50,16 +57,33 @@ def reported(job: JobState) -> str:
     return digest if isinstance(digest, str) and _DIGEST.fullmatch(digest) else ""
 
 
+def problem(pipeline: LearningPipeline, observed: Observed, now: datetime) -> str:
+    """What keeps the Job's pod from training; empty where nothing is known to."""
+    job = observed.training
+    if job is None or job.finished or job.last is None or pipeline.status is None:
+        return ""
+    component = trouble.Component(
+        owner=pipeline.metadata,
+        name=names.component(pipeline.status.rollout),
+        memory_field=lambda _container: _MEMORY,
+    )
+    workload = Workload(current=True, wanted=1, updated=1, available=0, pods=(job.last,))
+    found = trouble.problem(component, workload, now)
+    return found.message if found and found.reason != "NotReady" else ""
+
+
 def why(job: JobState) -> str:
     """Why there is no release, in the words of whoever knows best."""
+    ended = job.container(names.TRAINER)
+    if ended and ended.ended == "OOMKilled":
+        return f"the trainer used more memory than its limit and was killed; raise {_MEMORY}"
     words = job.words(names.SIDECAR)
     if words and isinstance(words.get("error"), str):
         return str(words["error"])
     if job.failed == "DeadlineExceeded":
         return "training took longer than train.deadlineSeconds"
     if job.failed:
-        container = job.container(names.TRAINER)
-        ended = container.ended_message.strip().splitlines() if container else []
-        last = f": {ended[-1]}" if ended else ""
+        lines = ended.ended_message.strip().splitlines() if ended else []
+        last = f": {lines[-1]}" if lines else ""
         return f"the trainer failed {job.attempts_failed} times{last}"
     return "the trainer ended without a final report that names a release"
