@@ -143,6 +143,9 @@ def test_pushed_verified_tampered_refused(lab: Lab, studio: str, model: Path, in
     second = json.loads(done(innervate("release", "show", "second", "-o", "json", *where)))
     assert second["status"]["keyId"] == "release-signer"
     assert second["status"]["parents"] == [first["status"]["digest"]]
+    manifest = json.loads(done(innervate("release", "show", "second", "--manifest", *where)))
+    assert [file["path"] for file in manifest["files"]] == ["config.json", "model.gguf"]
+    assert manifest["producedBy"] == "a person"
     drawn = done(innervate("release", "lineage", "second", *where)).splitlines()
     assert drawn[0].startswith("second")
     assert "first" in drawn[1]

@@ -86,6 +86,15 @@ def test_what_may_pass_is_told_apart(world: World, tmp_path: Path) -> None:
     assert "innervate release keygen" in said["message"]
 
 
+def test_a_manifest_is_shown_as_it_is(world: World) -> None:
+    code, said = run("manifest", *of(world))
+    assert (code, said["manifest"]) == (0, json.loads(world.manifest.canonical()))
+    path = world.root / store.manifest(world.digest).path
+    path.write_bytes(path.read_bytes().replace(b"0.001", b"0.002"))
+    code, said = run("manifest", *of(world))
+    assert (code, said["part"]) == (3, "Manifest")
+
+
 def test_a_wrong_digest_is_a_wrong_usage(world: World) -> None:
     code, said = run("verify", of(world)[0], "--digest=latest")
     assert code == 2

@@ -223,6 +223,9 @@ def verify(
 def show(
     name: Name,
     *,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="Read its manifest from the store and print it as JSON.")
+    ] = False,
     output: OutputOption = Output.TABLE,
     context: Context = None,
     namespace: Namespace = None,
@@ -231,11 +234,16 @@ def show(
     """Show a release: what it is, where it is, whether it is verified, and by whose signature."""
     kubectl = _kubectl(context, namespace, kubeconfig)
     resource = _get(kubectl, name)
+    if manifest:
+        artifact = ModelRelease.model_validate(resource).spec.artifact
+        found = releases.read_manifest(artifact, kubectl=kubectl, config=lambda: _config(kubectl, ""))
+        print_json(found.model_dump(mode="json", by_alias=True))
+        return
     if output is Output.JSON:
         print_json(resource)
         return
     spec, status = resource["spec"], resource.get("status") or {}
-    artifact = spec["artifact"]
+    place = spec["artifact"]
     verified = _verified(resource)
     known = ancestry.by_digest(kubectl)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -243,8 +251,8 @@ def show(
     table.add_column(overflow="fold")  # a digest is of use only whole
     rows = {
         "release": name,
-        "digest": artifact["digest"],
-        "store": artifact["uri"],
+        "digest": place["digest"],
+        "store": place["uri"],
         "verified": f"{verified.get('status', 'Unknown')}  {verified.get('reason', '')}".strip(),
         "message": verified.get("message", ""),
         "key": status.get("keyId", ""),

@@ -1,4 +1,4 @@
-"""What pods run: ``python3 -m innervate_releases sign|verify|fetch|missing|receive``.
+"""What pods run: ``python3 -m innervate_releases sign|verify|fetch|manifest|missing|receive``.
 
 The outcome is one JSON object on the container's termination message and on
 standard output: ``{"result": "Verified", "digest", "keyId", "parents",
@@ -89,6 +89,11 @@ def _fetch(arguments: argparse.Namespace) -> Mapping[str, object]:
     return {"result": "Fetched", "digest": arguments.digest, "files": len(arguments.file or found.files)}
 
 
+def _manifest(arguments: argparse.Namespace) -> Mapping[str, object]:
+    found = transfer.read_manifest(open_store(arguments.uri), arguments.digest)
+    return {"result": "Manifest", "manifest": found.model_dump(mode="json", by_alias=True)}
+
+
 def _missing(arguments: argparse.Namespace) -> Mapping[str, object]:
     asked = json.load(sys.stdin)
     return {"result": "Missing", "keys": receiving.missing(open_store(arguments.uri), asked)}
@@ -138,7 +143,8 @@ def _parser() -> argparse.ArgumentParser:
     sign = command("sign", _sign, f"Sign a release that is in a store, with the key in ${SIGNING_KEY}.")
     check = command("verify", _verify, "Check every byte of a release, its ancestors and its signature.")
     fetch = command("fetch", _fetch, "Bring a release's files, each named only once it is verified.")
-    for made in (sign, check, fetch):
+    read = command("manifest", _manifest, "Show a release's manifest, which has its digest.")
+    for made in (sign, check, fetch, read):
         made.add_argument("--digest", required=True, type=_digest, help="the release, as sha256:<hex>")
     for made in (check, fetch):
         made.add_argument("--keys", type=Path, default=KEYS, help="directory of trusted public keys")
