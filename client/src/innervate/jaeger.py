@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,17 +66,52 @@ class Trace:
         """Time from the start of the earliest to the end of the latest span."""
         return max(span.start_us + span.duration_us for span in self.spans) - self.start_us
 
-    def walk(self) -> Iterator[tuple[Span, int]]:
-        """Yield spans with their depth, parents before children, each level by start."""
+    def walk(self, *, siblings: int | None = None) -> Iterator[tuple[Span, int, int]]:
+        """Yield spans with their depth, parents before children, each level by start.
+
+        Parameters
+        ----------
+        siblings
+            Of the children of one span that do the same, leave out those above this number, but for
+            failed ones, with all that is below them.
+
+        Yields
+        ------
+        Span
+            The span.
+        int
+            Its depth.
+        int
+            How many that do the same were left out before it: on the last one that is shown.
+        """
         known = {span.id for span in self.spans}
         children: dict[str, list[Span]] = {}
         for span in self.spans:
             children.setdefault(span.parent if span.parent in known else "", []).append(span)
-        pending = [(span, 0) for span in reversed(children.get("", []))]
+        pending = [(span, 0, left_out) for span, left_out in _folded(children.get("", []), siblings)]
         while pending:
-            span, depth = pending.pop()
-            yield span, depth
-            pending += [(child, depth + 1) for child in reversed(children.get(span.id, []))]
+            span, depth, left_out = pending.pop()
+            yield span, depth, left_out
+            below = _folded(children.get(span.id, []), siblings)
+            pending += [(child, depth + 1, left_out) for child, left_out in below]
+
+
+def _folded(level: list[Span], siblings: int | None) -> list[tuple[Span, int]]:
+    """Spans to show, the last one first, each with how many like it were left out."""
+    seen: Counter[tuple[str, str]] = Counter()
+    left_out: Counter[tuple[str, str]] = Counter()
+    shown: list[tuple[Span, int]] = []
+    for span in level:
+        like = span.service, span.operation
+        seen[like] += 1
+        if siblings is None or seen[like] <= siblings or span.error is not None:
+            shown.append((span, seen[like]))
+        else:
+            left_out[like] += 1
+    return [
+        (span, left_out[span.service, span.operation] if number == siblings else 0)
+        for span, number in reversed(shown)
+    ]
 
 
 def trace_id(text: str) -> str:

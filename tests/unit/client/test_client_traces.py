@@ -59,7 +59,7 @@ def trace() -> jaeger.Trace:
 
 
 def test_spans_form_a_tree_in_order_of_time(trace: jaeger.Trace) -> None:
-    assert [(each.operation, depth) for each, depth in trace.walk()] == [
+    assert [(each.operation, depth) for each, depth, _ in trace.walk()] == [
         ("operation-1", 0),
         ("operation-2", 1),
         ("operation-3", 2),
@@ -68,14 +68,34 @@ def test_spans_form_a_tree_in_order_of_time(trace: jaeger.Trace) -> None:
     assert trace.duration_us == 1000
 
 
+def test_of_many_that_do_the_same_the_first_and_the_failed_ones_are_shown() -> None:
+    asked = [
+        {
+            **span(number, 1, "client", number, 5, **({"error": True} if number == 30 else {})),
+            "operationName": "ask",
+        }
+        for number in range(10, 50)
+    ]
+    answered = [span(100 + number, number, "memory", number + 1, 2) for number in range(10, 50)]
+    many = jaeger.parse({**ANSWER, "spans": [span(1, None, "client", 0, 100), *asked, *answered]})
+    lines = drawn(many, 100)
+    # A title, a header, the root, eight with what is below them, the failed one with the same.
+    assert len(lines) == 3 + 2 * 8 + 2
+    assert [line for line in lines if "more" in line] == [
+        line for line in lines if "ask (and 31 more)" in line
+    ]
+    assert len([line for line in lines if "more" in line]) == 1
+    assert len(drawn(many, 100, whole=True)) == 3 + 2 * 40
+
+
 def test_a_span_whose_parent_got_lost_is_shown_all_the_same() -> None:
     lost = {**ANSWER, "spans": [span(9, 8, "client", 0, 5)]}
-    assert [depth for _, depth in jaeger.parse(lost).walk()] == [0]
+    assert [depth for _, depth, _ in jaeger.parse(lost).walk()] == [0]
 
 
-def drawn(trace: jaeger.Trace, width: int) -> list[str]:
+def drawn(trace: jaeger.Trace, width: int, *, whole: bool = False) -> list[str]:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(waterfall.render(trace, console.width))
+    console.print(waterfall.render(trace, console.width, whole=whole))
     return console.file.getvalue().splitlines()
 
 

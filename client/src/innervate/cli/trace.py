@@ -47,6 +47,7 @@ def show(
     wait: Annotated[
         float, typer.Option(help="Seconds to wait for a trace that has not arrived yet.", min=0)
     ] = 10.0,
+    whole: Annotated[bool, typer.Option("--all", help="Show every span, however many do the same.")] = False,
     output: OutputOption = Output.TABLE,
     context: Context = None,
     namespace: Namespace = None,
@@ -60,7 +61,7 @@ def show(
     if output is Output.JSON:
         print_json({"id": found.id, "durationUs": found.duration_us, "spans": found.spans})
     else:
-        out.print(waterfall.render(found, out.width))
+        out.print(waterfall.render(found, out.width, whole=whole))
 
 
 def of_resource(kubectl: Kubectl, what: str) -> str:

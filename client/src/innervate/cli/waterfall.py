@@ -21,9 +21,11 @@ _LEAST_BAR = 12
 _LONGEST_SERVICE = 24
 _LONGEST_OPERATION = 60
 _TIME_AND_GAPS = 7 + 4
+_SIBLINGS = 8
+"""So many children of a span that do the same are shown, and the others counted."""
 
 
-def render(trace: Trace, width: int) -> RenderableType:
+def render(trace: Trace, width: int, *, whole: bool = False) -> RenderableType:
     """Picture of a trace.
 
     Parameters
@@ -32,10 +34,13 @@ def render(trace: Trace, width: int) -> RenderableType:
         The trace.
     width
         Characters of the terminal.
+    whole
+        Show every span, however many do the same.
     """
-    services = list(dict.fromkeys(span.service for span, _ in trace.walk()))
+    steps = list(trace.walk(siblings=None if whole else _SIBLINGS))
+    services = list(dict.fromkeys(span.service for span, _, _ in steps))
     colours = {service: _COLOURS[number % len(_COLOURS)] for number, service in enumerate(services)}
-    operations = [_operation(span.operation, depth) for span, depth in trace.walk()]
+    operations = [_operation(span.operation, depth, left_out) for span, depth, left_out in steps]
     first = min(_LONGEST_SERVICE, max(len("service"), *map(len, services)))
     second = min(_LONGEST_OPERATION, max(len("operation"), *map(len, operations)))
     second = max(_LEAST_BAR, min(second, width - first - _TIME_AND_GAPS - _LEAST_BAR))
@@ -52,7 +57,7 @@ def render(trace: Trace, width: int) -> RenderableType:
     table.add_column("operation", no_wrap=True, overflow="ellipsis", width=second)
     table.add_column("time", justify="right", no_wrap=True, width=7)
     table.add_column("", no_wrap=True)
-    for (span, _), operation in zip(trace.walk(), operations, strict=True):
+    for (span, _, _), operation in zip(steps, operations, strict=True):
         bad = span.error is not None
         style = "bold red" if bad else colours[span.service]
         table.add_row(
@@ -62,9 +67,7 @@ def render(trace: Trace, width: int) -> RenderableType:
             Text(_bar(span.start_us - trace.start_us, span.duration_us, trace.duration_us, bar), style),
         )
     reasons = [
-        Text(f"✗ {span.service} {span.operation}: {span.error}", "red")
-        for span, _ in trace.walk()
-        if span.error
+        Text(f"✗ {span.service} {span.operation}: {span.error}", "red") for span, _, _ in steps if span.error
     ]
     return Group(title, table, *reasons)
 
@@ -73,8 +76,9 @@ def _count(things: Sized, name: str) -> str:
     return f"{len(things)} {name}" + ("s" if len(things) != 1 else "")
 
 
-def _operation(name: str, depth: int) -> str:
-    return "  " * (depth - 1) + "└ " + name if depth else name
+def _operation(name: str, depth: int, left_out: int) -> str:
+    more = f" (and {left_out} more)" if left_out else ""
+    return ("  " * (depth - 1) + "└ " + name if depth else name) + more
 
 
 def duration(microseconds: int) -> str:
