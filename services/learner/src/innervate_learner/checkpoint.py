@@ -1,0 +1,119 @@
+"""Checkpoints: the last one of a training, and the fence that keeps out earlier attempts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FENCE = "attempt"
+_STATE = "state.npz"
+
+
+class FencedError(Exception):
+    """A later attempt of the same training has begun: this one must not go on."""
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a directory of its own.
+
+    Parameters
+    ----------
+    directory
+        Named after all that decides the training; it must outlive the pod.
+    attempt
+        This attempt's number.
+    """
+
+    def __init__(self, directory: Path, attempt: int) -> None:
+        self._directory = directory
+        self._attempt = attempt
+
+    def begin(self) -> None:
+        """Shut out earlier attempts.
+
+        Raises
+        ------
+        FencedError
+            A later one was here.
+        """
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self.check()
+        self._replace(_FENCE, str(self._attempt).encode())
+
+    def check(self) -> None:
+        """Make sure that no later attempt has begun.
+
+        Raises
+        ------
+        FencedError
+            One has.
+        """
+        fence = self._directory / _FENCE
+        newest = int(fence.read_text()) if fence.is_file() else -1
+        if newest > self._attempt:
+            raise FencedError(f"attempt {newest} has begun; attempt {self._attempt} ends")
+
+    def save(self, step: int, state: Any) -> str:
+        """Write the state after `step` steps in the place of the last one; returns the checkpoint's name."""
+        self.check()
+        leaves = jax.tree.leaves(state)
+        arrays = {f"{number:04}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
+        partial = self._directory / f".{_STATE}.{self._attempt}"
+        with partial.open("wb") as file:
+            np.savez(file, step=np.asarray(step), **arrays)  # type: ignore[arg-type]  # the names are no options
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._directory / _STATE)
+        return f"{self._directory.name}/{step}"
+
+    def load(self, like: Any) -> tuple[int, Any]:
+        """The last checkpoint's step and state; step 0 and `like` itself where there is none.
+
+        Parameters
+        ----------
+        like
+            A state of the same structure.
+        """
+        path = self._directory / _STATE
+        if not path.is_file():
+            return 0, like
+        leaves, structure = jax.tree.flatten(like)
+        try:
+            with np.load(path) as file:
+                read = [file[f"{number:04}"] for number in range(len(leaves))]
+                step = int(file["step"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            # It is renamed into place whole, so this is a damaged volume: begin again, all is repeatable.
+            return 0, like
+        fits = all(
+            np.shape(old) == new.shape and np.asarray(old).dtype == new.dtype
+            for old, new in zip(leaves, read, strict=True)
+        )
+        return (
+            (step, jax.tree.unflatten(structure, list(map(jax.numpy.asarray, read)))) if fits else (0, like)
+        )
+
+    def remove(self) -> None:
+        """Forget this training: its release is there."""
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _replace(self, name: str, content: bytes) -> None:
+        partial = self._directory / f".{name}.{self._attempt}"
+        partial.write_bytes(content)
+        partial.replace(self._directory / name)
+
+
+def identity(**decisive: Any) -> str:
+    """A name for a training made of all that decides its outcome."""
+    text = json.dumps(decisive, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
