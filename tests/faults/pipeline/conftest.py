@@ -80,10 +80,13 @@ class Fate:
         where nobody dies.
     writes
         The writes that came.
+    count
+        How many there were, repeated ones included.
     """
 
     before: bool | None = None
     writes: set[str] = field(default_factory=set)
+    count: int = 0
 
 
 FATES: dict[Transport, Fate] = {}
@@ -105,6 +108,7 @@ class MortalClient(Client):
             return await super().write(verb, method, reference, **rest)
         first = name not in fate.writes
         fate.writes.add(name)
+        fate.count += 1
         if first and fate.before is True:
             raise Crash
         answer = await super().write(verb, method, reference, **rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from innervate_kinds.api.kind import Reference
 from innervate_kinds.eval_job.model import EVAL_JOB
 from innervate_kinds.inference_pool.model import INFERENCE_POOL
 from innervate_kinds.learning_pipeline.model import LEARNING_PIPELINE
+from innervate_kinds.learning_pipeline.names import COMMAND
 from innervate_kinds.model_release.model import MODEL_RELEASE
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -104,11 +106,32 @@ async def finished(admin, namespace):
     pytest.fail(f"the story does not end: {found}")
 
 
+async def rest_is_silent(admin, namespace, fate):
+    """At rest a visit writes nothing, and a decision is written once: here that a command is refused."""
+    reference = Reference(LEARNING_PIPELINE, namespace, "p")
+
+    async def command(identity):
+        text = json.dumps({"id": identity, "action": "approve"})
+        await admin.merge(reference, {"metadata": {"annotations": {COMMAND: text}}}, manager="test")
+        for _ in range(600):
+            status = (await admin.get(reference))["status"]
+            if status.get("lastCommand", {}).get("id") == identity:
+                return status["lastCommand"]["result"]
+            await asyncio.sleep(0.1)
+        return pytest.fail(f"the command is not handled: {status}")
+
+    assert await command("first") == "Refused"
+    count = fate.count
+    for number in range(3):
+        assert await command(f"number-{number}") == "Refused"
+    assert fate.count == count + 3
+
+
 @pytest.fixture
 def live(plane, admin, namespace, operate, serve):
     """Let a story happen, by as many processes as it takes; gives its end and the number of them."""
 
-    async def run(name, fate):
+    async def run(name, fate, *, then=None):
         mine = await namespace(name)
         await begin(admin, mine)
         end = asyncio.create_task(finished(admin, mine))
@@ -118,6 +141,8 @@ def live(plane, admin, namespace, operate, serve):
                 processes += 1
                 async with operate(plane, gateway, mine, fate) as work:
                     await asyncio.wait([work, end], return_when=asyncio.FIRST_COMPLETED)
+                    if then and end.done():
+                        await then(admin, mine, fate)
         return await end, processes
 
     return run
@@ -125,7 +150,7 @@ def live(plane, admin, namespace, operate, serve):
 
 async def test_a_crash_before_or_after_every_write_leads_to_the_same_state(live, fate):
     undisturbed, before, after = fate(), fate(before=True), fate(before=False)
-    expected, processes = await live("undisturbed", undisturbed)
+    expected, processes = await live("undisturbed", undisturbed, then=rest_is_silent)
     assert processes == 1
     assert told(expected) == STORY
     assert expected["stable"] == "better"
