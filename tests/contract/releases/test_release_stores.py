@@ -87,6 +87,20 @@ def test_a_release_comes_back_as_it_went(target: Store, model: Path, tmp_path: P
     verify(target, digest, trusted)
 
 
+def test_a_lineage_goes_along_without_its_files(target: Store, model: Path, tmp_path: Path) -> None:
+    key = keys.load_private(keys.generate()[0], "test")
+    home = DirectoryStore(tmp_path / "home")
+    parent = transfer.push(model, build(model), home)
+    transfer.sign(home, parent, key)
+    (model / "model.gguf").write_bytes(b"GGUF")
+    (model / "config.json").write_bytes(b'{"layers": 2}')
+    (model / "empty.txt").unlink()
+    transfer.copy_lineage(home, target, [parent])
+    digest = transfer.push(model, build(model, parents=[parent]), target)
+    transfer.sign(target, digest, key)
+    verify(target, digest, {"team-a": key.public_key()})
+
+
 def test_reads_go_on_from_where_they_stopped(target: Store, model: Path) -> None:
     manifest = build(model)
     transfer.push(model, manifest, target)
