@@ -19,6 +19,10 @@ help: ## Show this list
 demo: .venv/.synced ## Bring up a cluster if none is named, install, remember, recall, show the trace
 	@$(run) python -m innervate_demo
 
+.PHONY: demo-loop
+demo-loop: .venv/.synced ## Serve a release, judge others, replace it, and come back by itself, live
+	@$(run) python -m innervate_demo.loop
+
 .PHONY: test
 test: .venv/.synced ## Run every test, on an API server and a cluster of the tests' own
 	@$(run) innervate-local build
