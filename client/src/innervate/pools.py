@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from innervate_kinds.api.names import child_name
+from innervate_kinds.inference_pool.names import Names
 
 from innervate.route import Served
 
-INFERENCE_POOL = Served(
-    "InferencePool", "inferencepools", lambda name: child_name(name, "inferencepool-trust")
-)
+INFERENCE_POOL = Served("InferencePool", "inferencepools", lambda name: Names.of(name).trust)
