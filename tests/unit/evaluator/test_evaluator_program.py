@@ -37,8 +37,8 @@ async def test_a_worse_release_fails_and_the_report_says_where(exam: Stage) -> N
 
 
 async def test_a_release_as_good_as_itself_passes(exam: Stage) -> None:
-    exam.dataset.write_text(questions(40))
-    _, words = await exam.run(
+    exam.dataset.write_text(questions(60))
+    _, words = await exam.judge(
         target={"endpoint": f"https://localhost:{exam.port}", "model": "tutor", "release": "a"}
     )
     assert words["verdict"] == "Passed"
@@ -47,7 +47,7 @@ async def test_a_release_as_good_as_itself_passes(exam: Stage) -> None:
 
 async def test_few_questions_are_underpowered_and_say_what_could_be_told(exam: Stage) -> None:
     exam.dataset.write_text(questions(8))
-    code, words = await exam.run(gate={"metric": "exact", "test": "NonInferior", "margin": "0.5"})
+    code, words = await exam.judge(gate={"metric": "exact", "test": "NonInferior", "margin": "0.5"})
     assert code == 0
     assert words["verdict"] == "Underpowered"
     comparison = words["comparison"]
@@ -56,7 +56,7 @@ async def test_few_questions_are_underpowered_and_say_what_could_be_told(exam: S
 
 async def test_clusters_are_the_units(exam: Stage) -> None:
     exam.dataset.write_text(questions(40, cluster=4))
-    _, words = await exam.run(
+    _, words = await exam.judge(
         target={"endpoint": f"https://localhost:{exam.port}", "model": "tutor", "release": "a"},
         gate={"metric": "exact", "test": "NonInferior", "margin": "0.9", "minSamples": 11},
     )
@@ -66,7 +66,7 @@ async def test_clusters_are_the_units(exam: Stage) -> None:
 
 async def test_a_fixed_baseline_needs_no_second_release(exam: Stage) -> None:
     exam.dataset.write_text(questions(40))
-    _, words = await exam.run(baseline={"value": "0.90"})
+    _, words = await exam.judge(baseline={"value": "0.90"})
     assert words["verdict"] == "Failed"
     assert {asked.release for asked in exam.gateway.asked} == {"b"}
     assert words["comparison"]["difference"] == "-0.4000"
@@ -78,7 +78,7 @@ async def test_requests_say_whose_they_are(exam: Stage) -> None:
     for asked in exam.gateway.asked:
         headers = {name.lower(): value for name, value in asked.headers.items()}
         assert headers["x-innervate-task"] == "exam"
-        assert headers["x-innervate-deadline-seconds"] == "20"
+        assert headers["x-innervate-deadline-seconds"] == "200"
         assert headers["traceparent"].startswith("00-")
 
 
@@ -119,9 +119,9 @@ async def test_killed_at_random_moments_it_asks_nothing_again_that_it_kept(exam:
 
 async def test_a_finished_run_tells_the_same_again_and_asks_nothing(exam: Stage) -> None:
     exam.dataset.write_text(questions(10))
-    _, first = await exam.run()
+    _, first = await exam.judge()
     before = len(exam.gateway.asked)
-    code, second = await exam.run()
+    code, second = await exam.judge()
     assert (code, second) == (0, first)
     assert len(exam.gateway.asked) == before
 
@@ -142,12 +142,12 @@ async def test_errors_beyond_the_share_fail_the_run_and_are_asked_again_by_the_n
         return refusal(503) if asked.text == "3+3" else None
 
     exam.gateway.trouble = down
-    code, words = await exam.run(run={"retrySeconds": 0})
+    code, words = await exam.judge(run={"retrySeconds": 0})
     assert code == 3
     assert words["error"]["reason"] == "TooManyErrors"
     assert "503" in words["error"]["message"]
     exam.gateway.trouble = lambda _asked, _times: None
-    code, words = await exam.run()
+    code, words = await exam.judge()
     assert code == 0
     assert words["counts"] == {"samples": 10, "answered": 10, "errors": 0}
 
@@ -155,7 +155,7 @@ async def test_errors_beyond_the_share_fail_the_run_and_are_asked_again_by_the_n
 async def test_a_question_nobody_can_answer_is_an_error_and_no_wrong_answer(exam: Stage) -> None:
     exam.dataset.write_text(questions(10))
     exam.gateway.trouble = lambda asked, _times: refusal(400) if asked.text == "3+3" else None
-    code, words = await exam.run(run={"maxErrorShare": "0.1"})
+    code, words = await exam.judge(run={"maxErrorShare": "0.1"})
     assert code == 0
     assert words["counts"] == {"samples": 10, "answered": 9, "errors": 1}
     assert words["summary"][0]["n"] == 9
@@ -166,7 +166,7 @@ async def test_a_question_nobody_can_answer_is_an_error_and_no_wrong_answer(exam
 async def test_questions_that_are_all_refused_end_the_run_for_good(exam: Stage) -> None:
     exam.dataset.write_text(questions(10))
     exam.gateway.trouble = lambda _asked, _times: refusal(400)
-    code, words = await exam.run()
+    code, words = await exam.judge()
     assert code == 2
     assert words["error"]["reason"] == "TooManyErrors"
 
@@ -174,7 +174,7 @@ async def test_questions_that_are_all_refused_end_the_run_for_good(exam: Stage) 
 async def test_a_closed_door_is_told_at_once(exam: Stage) -> None:
     exam.dataset.write_text(questions(10))
     exam.gateway.trouble = lambda _asked, _times: refusal(403)
-    code, words = await exam.run()
+    code, words = await exam.judge()
     assert code == 2
     assert words["error"]["reason"] == "AccessDenied"
 
@@ -183,7 +183,7 @@ async def test_a_stranger_is_not_asked(exam: Stage) -> None:
     """A gateway whose certificate is not of our authority gets neither token nor questions."""
     exam.dataset.write_text(questions(2))
     (exam.directory / "ca.crt").write_bytes(Authority("others").root.certificate)
-    code, words = await exam.run(run={"retrySeconds": 0})
+    code, words = await exam.judge(run={"retrySeconds": 0})
     assert code == 3
     assert "certificate" in words["error"]["message"].lower()
     assert exam.gateway.asked == []

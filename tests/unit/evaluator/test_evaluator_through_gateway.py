@@ -70,7 +70,7 @@ def target(stage: Stage, release: str) -> dict[str, str]:
 
 async def test_both_arms_are_asked_and_every_answer_is_on_record(exam: tuple[Stage, RunningGateway]) -> None:
     stage, running = exam
-    code, words = await stage.run(target=target(stage, "second"), baseline={"release": "first"})
+    code, words = await stage.judge(target=target(stage, "second"), baseline={"release": "first"})
     assert code == 0, words
     assert words["verdict"] == "Failed"
     assert words["comparison"]["difference"] == "-1.0000"
@@ -89,7 +89,7 @@ async def test_both_arms_are_asked_and_every_answer_is_on_record(exam: tuple[Sta
 
 async def test_a_release_without_an_arm_is_told(exam: tuple[Stage, RunningGateway]) -> None:
     stage, _ = exam
-    code, words = await stage.run(
+    code, words = await stage.judge(
         target=target(stage, "third"), baseline={"release": "first"}, run={"retrySeconds": 0}
     )
     assert code == 3

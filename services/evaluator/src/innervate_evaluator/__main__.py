@@ -47,7 +47,7 @@ async def main() -> None:
     servers = await _serve(config)
     code = Exit.DONE
     try:
-        found = await _evaluate(config)
+        found = await evaluate(config)
         _leave(config.paths.termination, found.document())
     except RunFailed as failed:
         code = failed.exit
@@ -69,7 +69,14 @@ async def main() -> None:
         sys.exit(code)
 
 
-async def _evaluate(config: RunnerConfig) -> Results:
+async def evaluate(config: RunnerConfig) -> Results:
+    """Read the questions, ask what the log lacks, sum up, and write the report.
+
+    Raises
+    ------
+    RunFailed
+        There is no result.
+    """
     parent = propagate.extract({"traceparent": os.environ.get("TRACEPARENT", "")})
     attributes = {
         "innervate.eval.job": f"{config.job.namespace}/{config.job.name}",
