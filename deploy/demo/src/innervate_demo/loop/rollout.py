@@ -71,9 +71,11 @@ class Rollout:
             found = _entry(status, candidate)
             if found:
                 entry.update(found)
-            return bool(found) and not status.get("step")
+            return bool(found) and (status.get("candidate") or {}).get("name") != candidate
 
         self._scene.await_("LearningPipeline", PIPELINE, ended, within_s=_WITHIN_S, told=self._tell)
+        if self._detected_at is not None and self._back_at is None:
+            self._back_at = time.monotonic()
         took = scene.seconds_since(started)
         reason = entry.get("message") or entry["reason"]
         say(f"candidate {candidate}: {entry['verdict']} after {took}: {reason}")
@@ -92,8 +94,6 @@ class Rollout:
         trial = status.get("candidate")
         self._traffic.hurry(busy=(step or {}).get("name") in _LIVE)
         if not step or not trial:
-            if self._detected_at is not None and self._back_at is None:
-                self._back_at = time.monotonic()
             return
         share = f" at {step['percent']} %" if step["name"] == "Canary" else ""
         line = f"  {trial['name']}: {step['name']}{share}"
