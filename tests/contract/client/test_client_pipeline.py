@@ -85,9 +85,7 @@ def operator(kubectl: Kubectl, path: str, tell: Callable[..., None]) -> Iterator
                     "id": command.id,
                     "action": command.action,
                     "result": "Refused" if refused else "Done",
-                    "message": "nothing waits for approval"
-                    if refused
-                    else "candidate 'second' is called off",
+                    "message": words,
                     "time": "2026-01-15T12:00:00Z",
                 }
             )
