@@ -35,7 +35,7 @@ PRODUCED_BY = "innervate_learner replay"
 _LENGTHS = (48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048, 4096)
 """Lengths of batches: the shortest that holds every example."""
 _REPORT_EVERY = 10
-"""Steps between lines of the report."""
+"""Steps between lines of the report; every checkpoint is told of as well."""
 
 
 class _Material(NamedTuple):
@@ -117,9 +117,10 @@ def _steps(
     while done < chosen.steps:
         state, loss = step(state, _batch(material, order, done, length))
         done += 1
-        if done % chosen.checkpoint_every == 0 and done < chosen.steps:
+        kept = done % chosen.checkpoint_every == 0 and done < chosen.steps
+        if kept:
             name = checkpoints.save(done, state)
-        if done % _REPORT_EVERY == 0 or done in {1, chosen.steps}:
+        if kept or done % _REPORT_EVERY == 0 or done in {1, chosen.steps}:
             tell(
                 Line(
                     settings.attempt,

@@ -28,10 +28,10 @@ TERMINATION_MESSAGE = Path("/dev/termination-log")
 LISTEN = ("0.0.0.0", 8081)  # noqa: S104  probes come from the node
 _PERIOD = 0.5
 """Seconds between looks at the file."""
+MAX_MESSAGE = 4096
+"""Bytes of a termination message: the kubelet cuts there, and JSON must stay whole."""
 _MESSAGE = 1500
-"""Characters of an error: the kubelet cuts at 4096 bytes, and JSON must stay whole."""
-_METRICS = 20
-"""Metrics that are repeated in the last word, for the same reason."""
+"""Characters of an error."""
 
 
 class Follower:
@@ -92,13 +92,18 @@ class Follower:
     def last_word(self) -> dict[str, Any]:
         """What came of the training, short enough for a termination message."""
         said = self.progress()
-        said["metrics"] = dict(list(self.last.metrics.items())[:_METRICS])
         if self.last.release:
-            return {"final": True, "release": self.last.release, **said}
-        why = self.last.error or "the trainer ended without a final report that names a release"
-        if not self.last.error and self.problem:
-            why += f"; a line of its report is not as agreed: {self.problem}"
-        return {"final": False, "error": why[:_MESSAGE], **said}
+            word = {"final": True, "release": self.last.release, **said}
+        else:
+            why = self.last.error or "the trainer ended without a final report that names a release"
+            if not self.last.error and self.problem:
+                why += f"; a line of its report is not as agreed: {self.problem}"
+            word = {"final": False, "error": why[:_MESSAGE], **said}
+        if _size(word) > MAX_MESSAGE:
+            word |= {"metrics": {}, "checkpoint": None}
+        while _size(word) > MAX_MESSAGE:
+            word["error"] = word["error"][: len(word["error"]) // 2]
+        return word
 
     def _take(self, text: str) -> None:
         if not text.strip():
@@ -167,6 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if message.exists():
         message.write_text(json.dumps(word), encoding="utf-8")
     return 0
+
+
+def _size(word: dict[str, Any]) -> int:
+    return len(json.dumps(word))
 
 
 def _page(follower: Follower, path: str) -> tuple[str, str] | None:
