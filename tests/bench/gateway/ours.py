@@ -12,7 +12,7 @@ from pathlib import Path
 import uvloop
 from gateway_cluster import arm, pool_document, slice_document
 from innervate_gateway.config import GatewayConfig
-from innervate_gateway.service import Gateway
+from innervate_gateway.service import Gateway, spare_collector
 from innervate_service import telemetry
 from innervate_service.config import load
 from innervate_service.logs import configure_logs
@@ -32,6 +32,7 @@ async def main(config_file: Path, ports: list[int]) -> None:
         for release in ("first", "second")
         for port in ports
     )
+    spare_collector()
     await gateway.start()
     while gateway.ready() is not None:  # noqa: ASYNC110  once, at the start
         await asyncio.sleep(0.05)

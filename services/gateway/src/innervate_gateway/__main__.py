@@ -7,7 +7,7 @@ from innervate_service.serve import run, serve
 from innervate_service.tls import CertificateStore
 
 from innervate_gateway.config import GatewayConfig
-from innervate_gateway.service import Gateway
+from innervate_gateway.service import Gateway, spare_collector
 
 
 async def _serve() -> None:
@@ -15,6 +15,7 @@ async def _serve() -> None:
     # One certificate for both listeners.
     certificates = CertificateStore()
     gateway = Gateway(config, certificates)
+    spare_collector()
     await serve(
         config.service,
         [gateway.grpc_service],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -61,18 +62,20 @@ def engine_body(completion: Completion, body: bytes, *, model: str | None) -> by
     model
         What the engine calls the model; None where it does not care.
     """
-    document = completion.document
-    if model is not None and model != completion.model:
-        changed = {**document, "model": model}
-        if completion.stream:
-            changed["stream_options"] = {**(document.get("stream_options") or {}), "include_usage": True}
-        return orjson.dumps(changed)
-    if not completion.stream or completion.wants_usage:
+    options = completion.document.get("stream_options")
+    renamed = model is not None and model != completion.model
+    lacks_usage = completion.stream and not completion.wants_usage
+    if not renamed and not lacks_usage:
         return body
-    if "stream_options" in document:
-        options = {**(document["stream_options"] or {}), "include_usage": True}
-        return orjson.dumps({**document, "stream_options": options})
-    return body.rstrip(b" \t\r\n")[:-1] + _USAGE
+    if not renamed and "stream_options" not in completion.document:
+        return body.rstrip(b" \t\r\n")[:-1] + _USAGE
+    # The standard library's parser keeps numbers as they are, of any size.
+    document = json.loads(body)
+    if renamed:
+        document["model"] = model
+    if lacks_usage:
+        document["stream_options"] = {**(options or {}), "include_usage": True}
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 class Usage(NamedTuple):
