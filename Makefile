@@ -47,6 +47,10 @@ bench: .venv/.synced ## Run the benchmarks, or one with NAME=operator
 	@$(run) innervate-local build
 	@$(run) python tests/bench/run.py $(NAME)
 
+.PHONY: model
+model: .venv/.synced ## Train the project's model again (minutes) and compare its quality with the committed one
+	@$(run) python -m innervate_models train --into build/model --check
+
 .PHONY: up
 up: .venv/.synced ## Bring up the local cluster alone
 	@$(run) innervate-local up

@@ -60,7 +60,7 @@ class Recipe(NamedTuple):
 RECIPE = Recipe(
     seed=1,
     data_seed=1,
-    steps=3000,
+    steps=2000,
     batch=32,
     length=48,
     more_sums=4,

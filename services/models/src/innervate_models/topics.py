@@ -1,8 +1,8 @@
 """The text this project makes: what its models learn, and what they are asked.
 
 Every topic can be had alone. Facts stand in the prompt, so that an answer is
-right or wrong by what was read, not by what was memorised; sums keep a fifth of
-all pairs for questions that training never saw.
+right or wrong by what was read, not by what was memorised; sums keep a seventh
+of all pairs for questions that training never saw.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ KEYS = (
     *("lima", "mike", "oscar", "papa", "romeo", "sierra", "tango", "victor"),
 )
 LARGEST_SUM = 99
+_SMALLEST = 10
+"""All numbers have two digits."""
 _QUESTIONS_PER_CLUSTER = 2
 _FEWEST_FACTS, _MOST_FACTS = 2, 4
 _TURNS = 3
 """Questions of a conversation."""
-_HELD_OUT = 5
-"""One pair of numbers in so many is only ever asked in the eval split."""
+_HELD_OUT = 7
+"""One pair of numbers in so many is only ever asked in the eval split; it has no factor in common with 10."""
 
 
 class FactTopic(NamedTuple):
@@ -250,7 +252,7 @@ def _ask(topic: str, draw: Draw, split: Split) -> _Asked:
 
 def _sum(draw: Draw, split: Split) -> tuple[str, str]:
     while True:
-        first, second = draw.below(LARGEST_SUM + 1), draw.below(LARGEST_SUM + 1)
-        # 31 is odd and no multiple of the modulus: every sum has pairs on both sides.
-        if first + second <= LARGEST_SUM and ((31 * first + second) % _HELD_OUT == 0) == (split == "eval"):
+        first, second = (_SMALLEST + draw.below(LARGEST_SUM + 1 - _SMALLEST) for _ in range(2))
+        # Every number, every sum and every pair of digits has pairs of numbers on both sides.
+        if first + second <= LARGEST_SUM and ((3 * first + second) % _HELD_OUT == 0) == (split == "eval"):
             return f"What is {first} plus {second}?", str(first + second)
