@@ -127,3 +127,15 @@ async def test_the_trace_goes_on_to_the_engine(start):
         assert asked.headers["traceparent"].split("-")[1] == trace
         assert asked.headers["tracestate"] == "a=b"
         assert (await listed(gateway))[0].trace_id == trace
+
+
+async def test_a_body_too_deep_to_be_changed_is_refused(start):
+    async with start() as gateway:
+        deep = b"[" * 1000 + b"]" * 1000
+        body = b'{"model":"tiny","stream":true,"stream_options":{},"x":' + deep + b"}"
+        for _ in range(3):
+            reply = await gateway.ask(body=body)
+            assert (reply.status, reply.error["code"]) == (400, "invalid_json")
+            assert "deep" in reply.error["message"]
+        assert gateway.gateway.core.admission.running == 0
+        assert gateway.engine.asked == []

@@ -61,6 +61,11 @@ def engine_body(completion: Completion, body: bytes, *, model: str | None) -> by
         Its bytes; they are kept wherever nothing but an end has to be added, since prompts are long.
     model
         What the engine calls the model; None where it does not care.
+
+    Raises
+    ------
+    Refused
+        The body must be changed, and is nested too deeply for that.
     """
     options = completion.document.get("stream_options")
     renamed = model is not None and model != completion.model
@@ -70,12 +75,15 @@ def engine_body(completion: Completion, body: bytes, *, model: str | None) -> by
     if not renamed and "stream_options" not in completion.document:
         return body.rstrip(b" \t\r\n")[:-1] + _USAGE
     # The standard library's parser keeps numbers as they are, of any size.
-    document = json.loads(body)
-    if renamed:
-        document["model"] = model
-    if lacks_usage:
-        document["stream_options"] = {**(options or {}), "include_usage": True}
-    return json.dumps(document, separators=(",", ":")).encode()
+    try:
+        document = json.loads(body)
+        if renamed:
+            document["model"] = model
+        if lacks_usage:
+            document["stream_options"] = {**(options or {}), "include_usage": True}
+        return json.dumps(document, separators=(",", ":")).encode()
+    except RecursionError:
+        raise Refused(Refusal(400, "invalid_json", "the body is nested too deeply")) from None
 
 
 class Usage(NamedTuple):

@@ -249,8 +249,6 @@ class Exchange:
         if endpoint is not None:
             self._ask(endpoint)
 
-    # -- asking
-
     def _proceed(self) -> None:
         """There is a place."""
         self._stage = _Stage.ASKING
@@ -293,7 +291,13 @@ class Exchange:
             connection.close()
             return
         replica = endpoint.replica
-        body = engine_body(self._completion, self._request.body, model=replica.model)
+        try:
+            body = engine_body(self._completion, self._request.body, model=replica.model)
+        except Refused as error:
+            endpoint.give(connection)
+            self._account.end(self._core.loop.time(), error=error.refusal.code)
+            self._conclude(Outcome.ANSWERED, error.refusal)
+            return
         accept = "text/event-stream" if self._completion.stream else "application/json"
         head = (
             f"POST {replica.path}{self._request.path} HTTP/1.1\r\n{endpoint.head()}"
@@ -331,8 +335,6 @@ class Exchange:
         self._answer = []
         self._core.release(self._held)
         self._held = 0
-
-    # -- answering
 
     def _pass_on(self, data: bytes) -> None:
         if not data:
