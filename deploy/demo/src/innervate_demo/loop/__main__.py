@@ -121,9 +121,9 @@ class Story:
         pipeline = scene.parsed("pipeline")
         with self._rollouts(traffic, pipeline) as rollout:
             rollout.follow("b", "Refused", "its answers were shuffled: the gate refuses it")
-            self._trace(f"learningpipeline/{PIPELINE}")
+            self._trace(f"evaljob/{rollout.last_gate}")
             rollout.follow("c", "RolledBack", f"knows all but {material.LIVE_TOPIC}: only callers can tell")
-            self._trace(f"learningpipeline/{PIPELINE}")
+            self._trace(f"inferencepool/{POOL}")
             rollout.told_rollback()
             with step("collecting what callers said should have been answered"):
                 learned = self._feedback()
@@ -132,7 +132,7 @@ class Story:
             pipeline["spec"]["candidates"].append(_trained_on("d", "feedback-d", pipeline))
             self._scene.apply(pipeline)
             rollout.follow("d", "Promoted", f"learned {material.LIVE_TOPIC} from callers' feedback")
-            self._trace(f"learningpipeline/{PIPELINE}")
+            self._trace(f"inferencepool/{POOL}")
 
     @contextmanager
     def _rollouts(self, traffic: Traffic, pipeline: dict[str, Any]) -> Iterator[Rollout]:

@@ -45,6 +45,8 @@ class Rollout:
         self._detected_at: float | None = None
         self._back_at: float | None = None
         self._gates: dict[str, str] = {}
+        self.last_gate = ""
+        """EvalJob of the last gate that gave a verdict."""
 
     def follow(self, candidate: str, verdict: str, why: str) -> None:
         """Wait until a candidate had its turn.
@@ -106,21 +108,19 @@ class Rollout:
             say(f"  detected: {detection['evidence']}")
         if step["name"] == "Canary" and time.monotonic() - self._counted > _COUNTS_EVERY_S:
             self._counted = time.monotonic()
-            self._tell_counts()
+            self._tell_counts(status)
 
     def _tell_gates(self, status: Mapping[str, Any]) -> None:
         for gate in status.get("gates") or ():
             verdict = gate.get("verdict")
             if verdict and self._gates.get(gate["evalJob"]) != verdict:
                 self._gates[gate["evalJob"]] = verdict
+                self.last_gate = gate["evalJob"]
                 say(f"  gate {gate['name']}: {verdict}")
 
-    def _tell_counts(self) -> None:
-        counts = [
-            f"{each.release} {each.successes}/{each.units}"
-            for each in self._log.outcomes()
-            if each.units and each.arm.startswith(("candidate", "stable-"))
-        ]
+    def _tell_counts(self, status: Mapping[str, Any]) -> None:
+        arms = [arm["name"] for arm in status.get("traffic") or ()]
+        counts = [f"{each.release} {each.successes} of {each.units}" for each in self._log.outcomes(arms)]
         failed = self._traffic.tally().failed
         say(f"  right sessions: {', '.join(counts) or 'none yet'}; {failed} failed requests")
 
