@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 from innervate_service.logs import get_logger
 
 from innervate_gateway import metrics, wire
 from innervate_gateway.errors import Refusal, Refused
-from innervate_gateway.request import Request, head_too_large, too_large
+from innervate_gateway.request import Request, head_too_large, memory_full, too_large, too_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from innervate_gateway.core import Core
+    from innervate_gateway.core import Core, Work
 
 _WRITE_BUFFER_BYTES: Final = 256 * 1024
 _LINGER_SECONDS: Final = 1.0
@@ -24,23 +24,9 @@ _LINGER_SECONDS: Final = 1.0
 _LINGER_BYTES: Final = 64 * 1024 * 1024
 _JOINED_BYTES: Final = 16 * 1024
 """A longer body is not copied to stand behind its head."""
+_MAX_WAITING: Final = 64
+"""Requests that may wait behind one of the same connection; who sends more ahead is cut off."""
 _log = get_logger(__name__)
-
-
-class Work(Protocol):
-    """What is being done for a request."""
-
-    def expire(self) -> None:
-        """Its time is over."""
-
-    def abandon(self) -> None:
-        """The caller went away."""
-
-    def pause(self) -> None:
-        """The caller takes no more for now."""
-
-    def resume(self) -> None:
-        """The caller takes on."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -64,8 +50,9 @@ class ClientConnection(asyncio.Protocol):
         "_core",
         "_current",
         "_deadline",
-        "_head_bytes",
+        "_idle_bytes",
         "_lingering",
+        "_moved",
         "_parser",
         "_taken",
         "_transport",
@@ -94,7 +81,8 @@ class ClientConnection(asyncio.Protocol):
         self._building: Request | None = None
         self._waiting: deque[Request] = deque()
         self._current: Request | None = None
-        self._head_bytes = 0
+        self._idle_bytes = 0
+        self._moved = False
         self._lingering = -1
         self._chunked = False
         self._write_paused = False
@@ -104,15 +92,14 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        self._transport = transport  # type: ignore[assignment]  # a stream's transport is a Transport
+        stream = self._transport = cast("asyncio.Transport", transport)
         if len(self._connections) >= self._core.limits.max_connections:
-            transport.abort()  # type: ignore[attr-defined]  # see above
+            stream.abort()
             return
         self._taken = True
         self._connections.add(self)
         metrics.CONNECTIONS.inc()
-        assert self._transport is not None  # noqa: S101  set above
-        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        stream.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self.due = self._core.loop.time() + self._core.limits.head_seconds
 
     def data_received(self, data: bytes) -> None:
@@ -122,22 +109,23 @@ class ClientConnection(asyncio.Protocol):
             if self._lingering < 0:
                 self.abort()
             return
+        self._moved = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._refuse_unread(Refusal(501, "upgrade_refused", "no other protocol is spoken here"))
-            return
+            # It is told after a whole request; what follows is not HTTP.
+            self._waiting[-1].refuse(Refusal(501, "upgrade_refused", "no other protocol is spoken here"))
+            self._waiting[-1].keep_alive = False
         except httptools.HttpParserError as error:
             self._refuse_unread(Refusal(400, "invalid_http", f"this is no HTTP request: {error}"))
             return
         building = self._building
-        if building is not None and not building.complete:
-            if not building.method:
-                self._head_bytes += len(data)
-                if self._head_bytes > self._core.limits.max_head_bytes:
-                    self._refuse_unread(head_too_large(self._core.limits.max_head_bytes))
-                    return
-            elif building.refusal is not None:
+        if building is not None:
+            # The parser keeps what it has of a header, or of a line between chunks, until its end.
+            self._idle_bytes = 0 if self._moved else self._idle_bytes + len(data)
+            if self._idle_bytes > self._core.limits.max_head_bytes:
+                building.refuse(head_too_large(self._core.limits.max_head_bytes))
+            if building.refusal is not None:
                 self._refuse_unread(building.refusal)
                 return
         if self._current is None:
@@ -173,21 +161,24 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
         self._write_paused = False
-        if self._current is None:
+        if self._current is not None:
+            self.due = self._deadline
+            if self.work is not None:
+                self.work.resume()
+        elif self._lingering < 0:
             self.due = self._core.loop.time() + self._core.limits.idle_seconds
-            return
-        self.due = self._deadline
-        if self.work is not None:
-            self.work.resume()
+            self._core.loop.call_soon(self._go_on)
 
     # -- httptools
 
     def on_message_begin(self) -> None:
         """See httptools."""
+        if len(self._waiting) >= _MAX_WAITING:
+            raise ValueError(f"more than {_MAX_WAITING} requests ahead of their answers")
         now = self._core.loop.time()
         self._building = Request(self._core.ids.next(), now)
-        self._head_bytes = 0
-        if self._current is None:
+        self._moved = True
+        if self._takes_next:
             self.due = now + self._core.limits.head_seconds
 
     def on_url(self, url: bytes) -> None:
@@ -197,7 +188,8 @@ class ClientConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
-        if self._building is not None:
+        # What stands behind a body in chunks comes too late to be checked, and says nothing to us.
+        if self._building is not None and not self._building.method:
             self._building.header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -208,7 +200,7 @@ class ClientConnection(asyncio.Protocol):
         request.method = self._parser.get_method().decode("latin-1")
         request.version = self._parser.get_http_version()
         request.keep_alive = self._parser.should_keep_alive()
-        if self._current is None:
+        if self._takes_next:
             self.due = self._core.loop.time() + limits.body_seconds
         if request.refusal is None:
             try:
@@ -216,20 +208,21 @@ class ClientConnection(asyncio.Protocol):
                 request.identity = self._core.callers.identify(request.authorization)
             except Refused as error:
                 request.refuse(error.refusal)
-        if request.expect and request.refusal is None and self._transport is not None:
+        # Behind an earlier request it would stand in that one's answer; who waits for it goes on by itself.
+        if request.expect and request.refusal is None and self._takes_next and self._transport is not None:
             self._transport.write(wire.CONTINUE)
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
         request = self._building
+        self._moved = True
         if request is None or request.refusal is not None:
             return
         size = len(body)
         if request.held + size > self._core.limits.max_body_bytes:
             request.refuse(too_large(self._core.limits.max_body_bytes))
         elif not self._core.hold(size):
-            message = "the gateway holds as much as it can; try again later"
-            request.refuse(Refusal(503, "memory_full", message, retry_after=1))
+            request.refuse(memory_full())
         else:
             request.held += size
             request.chunks.append(body)
@@ -302,7 +295,7 @@ class ClientConnection(asyncio.Protocol):
 
     # -- times
 
-    def on_due(self, now: float) -> None:
+    def on_due(self) -> None:
         """A time limit is reached."""
         self.due = float("inf")
         if self._lingering >= 0 or self._write_paused:
@@ -311,14 +304,9 @@ class ClientConnection(asyncio.Protocol):
             if self.work is not None:
                 self.work.expire()
         elif self._building is not None:
-            limits = self._core.limits
-            part = f"body within {limits.body_seconds:g}" if self._building.method else None
-            part = part or f"head within {limits.head_seconds:g}"
-            self._refuse_unread(Refusal(408, "request_timeout", f"the request did not have its {part} s"))
+            self._refuse_unread(too_late(self._building, self._core.limits))
         else:
             self.close()
-        if self.due <= now:
-            self.due = float("inf")
 
     def close(self) -> None:
         """Close it unless a request is being done; then after that."""
@@ -334,7 +322,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begin the request that came first; called with none in progress."""
-        while self._waiting and self._current is None and self._transport is not None:
+        transport = self._transport
+        while self._waiting and self._ready and transport is not None and not transport.is_closing():
             request = self._current = self._waiting.popleft()
             self.due = float("inf")
             if request.refusal is not None:
@@ -357,18 +346,22 @@ class ClientConnection(asyncio.Protocol):
         if not request.keep_alive or self._core.draining:
             transport.close()
             return
-        now = self._core.loop.time()
-        limits = self._core.limits
-        self.due = now + (limits.write_seconds if self._write_paused else limits.idle_seconds)
-        if self._waiting or not transport.is_reading():
+        now, limits = self._core.loop.time(), self._core.limits
+        self.due = now + limits.idle_seconds
+        if self._write_paused:
+            # Nobody gets more answers before the last ones were taken.
+            self.due = now + limits.write_seconds
+            if transport.is_reading():
+                transport.pause_reading()
+        elif self._waiting or not transport.is_reading():
             # Not from here: whoever answers may still be at work on what it answered.
             self._core.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
-        if self._current is not None or self._transport is None:
+        if not self._ready or self._transport is None:
             return
         self._next()
-        if not self._waiting and self._current is None and not self._transport.is_reading():
+        if self._takes_next and not self._transport.is_closing() and not self._transport.is_reading():
             self._transport.resume_reading()
 
     def _let_go(self, request: Request) -> None:
@@ -386,16 +379,24 @@ class ClientConnection(asyncio.Protocol):
         request.keep_alive = False
         self._building = None
         self._let_go(request)
-        transport = self._transport
-        if transport is None:
+        if (transport := self._transport) is None:
             return
         body = refusal.body()
         headers = wire.refusal_headers(refusal) + wire.id_header(request.request_id)
-        transport.write(
-            wire.head(refusal.status, self._core.date, headers, length=len(body), close=True) + body
-        )
+        head = wire.head(refusal.status, self._core.date, headers, length=len(body), close=True)
+        transport.write(head + body)
         self._lingering = _LINGER_BYTES
         self.due = self._core.loop.time() + _LINGER_SECONDS
+
+    @property
+    def _ready(self) -> bool:
+        """Whether another request could be begun: none is, and the answers so far were taken."""
+        return self._current is None and not self._write_paused
+
+    @property
+    def _takes_next(self) -> bool:
+        """Whether the request being read is the next to be done."""
+        return self._ready and not self._waiting
 
     @property
     def _closes(self) -> bool:

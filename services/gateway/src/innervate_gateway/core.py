@@ -29,6 +29,22 @@ class Log(Protocol):
         """Why no new exchange should begin."""
 
 
+class Work(Protocol):
+    """What is being done for a request."""
+
+    def expire(self) -> None:
+        """Its time is over."""
+
+    def abandon(self) -> None:
+        """The caller went away."""
+
+    def pause(self) -> None:
+        """The caller takes no more for now."""
+
+    def resume(self) -> None:
+        """The caller takes on."""
+
+
 class Core:
     """The shared state.
 

@@ -119,7 +119,7 @@ class Listener:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = core.loop.time()
             for connection in [each for each in self._connections if each.due <= now]:
-                connection.on_due(now)
+                connection.on_due()
             turns += 1
             if turns % 10 == 0:
                 core.tick()

@@ -10,6 +10,8 @@ from innervate_gateway.records import label
 if TYPE_CHECKING:
     from innervate_service.auth import Identity
 
+    from innervate_gateway.config import LimitsConfig
+
 COMPLETIONS: Final = {"/v1/chat/completions": "chat", "/v1/completions": "text_completion"}
 """Paths of completions, to what OpenTelemetry calls the operation."""
 MODELS: Final = "/v1/models"
@@ -146,6 +148,20 @@ def head_too_large(max_head_bytes: int) -> Refusal:
 def too_large(max_body_bytes: int) -> Refusal:
     """Refuses a body for its size."""
     return Refusal(413, "body_too_large", f"the body must be at most {max_body_bytes} bytes")
+
+
+def memory_full() -> Refusal:
+    """Refuses a body because of all others."""
+    message = "the gateway holds as much as it can; try again later"
+    return Refusal(503, "memory_full", message, retry_after=1)
+
+
+def too_late(request: Request, limits: LimitsConfig) -> Refusal:
+    """Refuses a request that did not arrive in time."""
+    part = (
+        f"body within {limits.body_seconds:g}" if request.method else f"head within {limits.head_seconds:g}"
+    )
+    return Refusal(408, "request_timeout", f"the request did not have its {part} s")
 
 
 def _seconds(text: str) -> float:
