@@ -3,15 +3,12 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from innervate_gateway.choice import choose_arm, choose_endpoint, lay_out, position, salt_of
 from innervate_gateway.endpoints import Endpoint
 from innervate_gateway.pool import Arm, Replica, label_value
 from innervate_kinds.api import names
-
-settings.register_profile("gateway", deadline=None)
-settings.load_profile("gateway")
 
 weights = st.integers(0, 100)
 sessions = st.text(min_size=1, max_size=40)

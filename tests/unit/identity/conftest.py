@@ -5,12 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, settings
 from innervate_operator.identity.authority import RotationPolicy, create
-
-# A busy machine is no failure.
-settings.register_profile("identity", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("identity")
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

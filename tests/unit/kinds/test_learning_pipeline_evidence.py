@@ -45,7 +45,7 @@ def mixture(arm: Counts, cells: int = 20_000) -> float:
     return top + math.log(sum(math.exp(value - top) for value in values) / cells)
 
 
-@settings(max_examples=25, derandomize=True)
+@settings(max_examples=25)
 @given(counts(60), counts(60), st.floats(-0.99, 0.99))
 def test_it_is_the_mixture_over_the_largest_likelihood(
     candidate: Counts, stable: Counts, difference: float
@@ -65,7 +65,6 @@ def test_it_is_the_mixture_over_the_largest_likelihood(
     assert against(candidate, stable, difference=difference) == pytest.approx(expected, abs=2e-3)
 
 
-@settings(derandomize=True)
 @given(counts(), counts(), MARGINS)
 def test_both_sides_are_never_shown_at_once(candidate: Counts, stable: Counts, margin: float) -> None:
     worse = inferior(candidate, stable, margin=margin)
@@ -74,7 +73,6 @@ def test_both_sides_are_never_shown_at_once(candidate: Counts, stable: Counts, m
     assert not (worse >= LIMIT and not_worse >= LIMIT)
 
 
-@settings(derandomize=True)
 @given(counts(), counts(), st.sampled_from([0.02, 0.05, 0.1]))
 def test_evidence_and_interval_say_the_same(candidate: Counts, stable: Counts, margin: float) -> None:
     ends = interval(candidate, stable, alpha=ALPHA)
@@ -90,7 +88,6 @@ def test_evidence_and_interval_say_the_same(candidate: Counts, stable: Counts, m
         assert non_inferior(candidate, stable, margin=margin) < LIMIT
 
 
-@settings(derandomize=True)
 @given(counts(200), counts(200), MARGINS)
 def test_a_success_less_takes_no_detection_back(candidate: Counts, stable: Counts, margin: float) -> None:
     if inferior(candidate, stable, margin=margin) < LIMIT or not candidate.successes:
@@ -99,7 +96,6 @@ def test_a_success_less_takes_no_detection_back(candidate: Counts, stable: Count
     assert inferior(worse, stable, margin=margin) >= LIMIT
 
 
-@settings(derandomize=True)
 @given(counts(), counts())
 def test_with_no_margin_the_arms_may_change_places(candidate: Counts, stable: Counts) -> None:
     assert inferior(candidate, stable, margin=0.0) == pytest.approx(
@@ -109,7 +105,6 @@ def test_with_no_margin_the_arms_may_change_places(candidate: Counts, stable: Co
     assert ends.low == pytest.approx(-turned.high, abs=1e-6)
 
 
-@settings(derandomize=True)
 @given(counts(), counts(), MARGINS)
 def test_success_and_failure_may_change_places(candidate: Counts, stable: Counts, margin: float) -> None:
     def turned(arm: Counts) -> Counts:

@@ -142,7 +142,7 @@ actions = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(actions, st.lists(st.sampled_from(WORDS), min_size=1, max_size=4), st.sampled_from(["", "u"]))
 def test_after_any_history_the_index_is_as_if_built_at_once(history, words, user):
     index, records, now = SpaceIndex(), {}, 0

@@ -175,7 +175,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps)
 def test_after_any_history_every_replica_finds_what_the_store_holds(redis_process, history):
     async def story() -> None:
