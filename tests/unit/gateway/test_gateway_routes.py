@@ -1,10 +1,16 @@
 """Which routes a gateway serves, as the pool and its engines change."""
 
+import asyncio
+from types import SimpleNamespace
+
 from eventually import eventually
-from gateway_cluster import POOL, POOLS, SLICES, arm, pool_document, slice_document
+from gateway_cluster import POOL, POOLS, SLICES, ClusterApi, arm, pool_document, slice_document
 from gateway_engine import Engine
 from gateway_process import chat
 from innervate_api.exchange.v1 import exchange_pb2 as pb
+from innervate_gateway import kubernetes
+from innervate_gateway.config import KubernetesConfig
+from innervate_gateway.kubernetes import ApiServer, Follower
 
 STABLE = arm("stable-7", "first", 90)
 CANDIDATE = arm("candidate-7", "second", 10, "Candidate")
@@ -113,6 +119,34 @@ async def test_the_last_routes_serve_while_the_api_server_is_away(start):
         await gateway.api.put(pool_document(generation=5))
         await gateway.api.start()
         await eventually(lambda: gateway.gateway.routes.current.pool.generation == 5)
+
+
+async def test_an_api_server_that_fails_is_asked_less_and_less_often(monkeypatch):
+    """Many gateways must not keep one down that is coming back."""
+    api, pauses, enough = ClusterApi(), [], asyncio.Event()
+    await api.put(pool_document())
+    await api.start()
+    sleep = asyncio.sleep
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            enough.set()
+        await sleep(0)
+
+    config = KubernetesConfig(server=api.url, token_file=None, ca_file=None)
+    async with ApiServer(config) as server:
+        follower = Follower(server, POOLS, {}, lambda _objects: None)
+        await follower._list()
+        api.fail_with = 500
+        monkeypatch.setattr(kubernetes, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": pause}))
+        following = asyncio.create_task(follower.run())
+        await asyncio.wait_for(enough.wait(), 30)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    await api.stop()
+    assert pauses[0] <= 0.2
+    assert min(pauses[6:]) >= 5
 
 
 async def test_lost_history_leads_to_a_new_list(start):

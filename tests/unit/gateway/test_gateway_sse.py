@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import tracemalloc
 
 import pytest
 from gateway_engine import event, stream_events
@@ -105,3 +106,24 @@ def test_the_engine_is_asked_the_same_and_for_the_usage(fields, options, space, 
     if stream:
         wanted["stream_options"] = {**(options or {}), "include_usage": True}
     assert sent == wanted
+
+
+def test_a_request_is_not_kept_as_objects():
+    body = b'{"model":"tiny","x":[' + b",".join([b"[]"] * 100_000) + b"]}"
+    tracemalloc.start()
+    try:
+        completion = parse_completion(body)
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert completion.model == "tiny"
+    assert kept < 10_000 < len(body) < most
+
+
+def test_a_stream_that_does_not_end_after_its_end_is_none():
+    events = EventFilter(keep_usage=True)
+    events.feed(b"data: [DONE]\n\n")
+    for _ in range(MAX_EVENT_BYTES // 1000):
+        assert events.feed(b"x" * 998 + b"\n\n") == b""
+    with pytest.raises(BadStream, match="after its end"):
+        events.feed(b"x" * 998 + b"\n\n")

@@ -114,24 +114,28 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled; no failure ends it."""
-        failures = 0
+        loop, failures = asyncio.get_running_loop(), 0
         while True:
+            began = loop.time()
             try:
                 if self._version is None:
                     await self._list()
-                failures = 0
                 await self._watch()
             except _Expired:
                 self._version = None
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
-                failures += 1
                 if isinstance(error, (ValueError, KeyError)):
                     # What was said made no sense, so what is known may not either.
                     self._version = None
                 self.problem = f"{self._path} cannot be followed: {_words(error)}"
-                longest = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 10))
                 _log.warning("the API server cannot be followed", path=self._path, error=_words(error))
-                await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
+            if loop.time() - began > _LAST_RETRY_SECONDS:
+                failures = 0
+                continue
+            # Also a watch that ends at once, in whatever way, must not be tried without end.
+            longest = min(_LAST_RETRY_SECONDS, _FIRST_RETRY_SECONDS * 2.0 ** min(failures, 10))
+            failures += 1
+            await asyncio.sleep(longest * random.uniform(0.5, 1.0))  # noqa: S311  jitter is no secret
 
     async def _list(self) -> None:
         objects: dict[str, Json] = {}

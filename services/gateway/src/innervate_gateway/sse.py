@@ -47,7 +47,7 @@ class EventFilter:
         Raises
         ------
         BadStream
-            An event has no end.
+            An event has no end, or the stream none after its ``[DONE]``.
         """
         if self._rest:
             data = self._rest + data
@@ -61,6 +61,8 @@ class EventFilter:
         self._rest = data[cut:]
         if self.held:
             self.held += whole
+            if len(self.held) > MAX_EVENT_BYTES:
+                raise BadStream(f"its stream goes on for {MAX_EVENT_BYTES} bytes after its end")
             return b""
         if any(word in whole for word in _READ):
             whole = self._read(whole)
