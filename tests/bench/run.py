@@ -1,7 +1,8 @@
 """Runs benchmarks: all of them, or those named on the command line.
 
 A benchmark is a folder beside this file with a ``bench.py``; arguments after its name go to it. It finds
-what benchmarks share (``report.py``) beside this file, and what it shares with tests in ``equipment``.
+what benchmarks share (``report.py``) beside this file, what it shares with tests in ``equipment``, and tests
+themselves as ``tests``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
     for name in arguments[:1] or known:
         print(f"## {name}\n", flush=True)
         command = [sys.executable, str(HERE / name / "bench.py"), *arguments[1:]]
-        shared = os.pathsep.join([str(HERE), str(HERE.parent / "equipment")])
+        shared = os.pathsep.join(map(str, (HERE, HERE.parent / "equipment", HERE.parents[1])))
         environment = os.environ | {"PYTHONPATH": shared}
         worst = max(worst, subprocess.run(command, env=environment, check=False).returncode)
     return worst

@@ -33,9 +33,14 @@ def release(pool: LoopPool, directory: Path) -> None:
 
 
 def golden(pool: LoopPool) -> dict[str, Any]:
-    """Questions that both know the answer to."""
-    lines = [
-        json.dumps({"id": f"q{number}", "input": f"hello {number}", "expected": ["a" * _SAYS, "b" * _SAYS]})
-        for number in range(_QUESTIONS)
-    ]
-    return pool.object("v1", "ConfigMap", GOLDEN, data={"golden.jsonl": "\n".join(lines)})
+    """ConfigMap with questions that both know the answer to."""
+    return pool.object("v1", "ConfigMap", GOLDEN, data={"golden.jsonl": golden_lines()})
+
+
+def golden_lines() -> str:
+    """Those questions, as an EvalJob reads them."""
+    expected = ["a" * _SAYS, "b" * _SAYS]
+    lines = (
+        {"id": f"q{number}", "input": f"hello {number}", "expected": expected} for number in range(_QUESTIONS)
+    )
+    return "\n".join(map(json.dumps, lines))
