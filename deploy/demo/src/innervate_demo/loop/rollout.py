@@ -120,7 +120,11 @@ class Rollout:
 
     def _tell_counts(self, status: Mapping[str, Any]) -> None:
         arms = [arm["name"] for arm in status.get("traffic") or ()]
-        counts = [f"{each.release} {each.successes} of {each.units}" for each in self._log.outcomes(arms)]
+        counts = [
+            f"{each.release} {each.successes} of {each.units}"
+            for each in self._log.outcomes(arms)
+            if each.units
+        ]
         failed = self._traffic.tally().failed
         say(f"  right sessions: {', '.join(counts) or 'none yet'}; {failed} failed requests")
 
