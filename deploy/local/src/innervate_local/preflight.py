@@ -14,7 +14,7 @@ from innervate_local.errors import LocalError
 _CAPABILITIES = {12: "CAP_NET_ADMIN", 21: "CAP_SYS_ADMIN", 19: "CAP_SYS_PTRACE"}
 _CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 _MINIMUM_MEMORY = 3 * 2**30
-_MINIMUM_DISK = 8 * 2**30
+_MINIMUM_DISK = 12 * 2**30
 _SOCKET_LENGTH = 64
 """Longest state directory, in characters, below which sockets still have room for their names."""
 _ALTERNATIVES = """What else would do:
