@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import tracemalloc
 import zlib
 from typing import TYPE_CHECKING
 
@@ -99,6 +100,20 @@ def test_a_lineage_goes_along_without_its_files(target: Store, model: Path, tmp_
     digest = transfer.push(model, build(model, parents=[parent]), target)
     transfer.sign(target, digest, key)
     verify(target, digest, {"team-a": key.public_key()})
+
+
+def test_blobs_pass_in_pieces(target: Store, model: Path) -> None:
+    """A pod that fetches has less memory than a model has bytes."""
+    manifest = build(model)
+    transfer.push(model, manifest, target)
+    tracemalloc.start()
+    try:
+        size = sum(len(piece) for piece in target.read(store.blob(manifest.file("model.gguf").digest)))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size == LARGE
+    assert most < LARGE // 2
 
 
 def test_reads_go_on_from_where_they_stopped(target: Store, model: Path) -> None:

@@ -31,8 +31,6 @@ _NAMES = {"docker.io": "registry-1.docker.io"}
 class SignIn(httpx.Auth):
     """Basic login, or a token got with it, as the registry asks for."""
 
-    requires_response_body = True
-
     def __init__(self, login: tuple[str, str] | None) -> None:
         self._login = httpx.BasicAuth(*login) if login else None
         self._header: str | None = None
@@ -52,8 +50,8 @@ class SignIn(httpx.Auth):
             answer = yield self._with_login(httpx.Request("GET", asked.pop("realm"), params=asked))
             if answer.status_code != httpx.codes.OK:
                 return
-            granted = answer.json()
-            self._header = f"Bearer {granted.get('token') or granted.get('access_token')}"
+            # Not by `requires_response_body`: then whole blobs would be read into memory, too.
+            self._header = f"Bearer {_token(answer.read())}"
         elif scheme.lower() == "basic" and self._login:
             self._header = self._with_login(httpx.Request("GET", request.url)).headers["authorization"]
         else:
@@ -138,6 +136,15 @@ class Registry:
 
 def _is_missing(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.NOT_FOUND
+
+
+def _token(granted: bytes) -> str:
+    """The token in a registry's answer; empty where there is none."""
+    try:
+        content = json.loads(granted)
+        return str(content.get("token") or content.get("access_token") or "")
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _say(response: httpx.Response) -> str:
