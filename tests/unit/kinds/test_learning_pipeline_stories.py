@@ -229,7 +229,16 @@ def test_a_promotion_can_be_taken_back_while_the_one_before_is_warm() -> None:
     assert made.status["lastCommand"]["result"] == "Refused"
 
 
-@pytest.mark.parametrize("text", ["no json", "[]", '{"action": "abort"}', '{"id": "x", "action": "explode"}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no json",
+        "[]",
+        '{"action": "abort"}',
+        '{"id": "x", "action": "explode"}',
+        f'{{"id": "x", "action": "abort", "candidate": "{"long" * 1000}"}}',
+    ],
+)
 def test_a_command_that_nobody_understands_is_told_once(text: str) -> None:
     made = world("b")
     until(made, "Canary")

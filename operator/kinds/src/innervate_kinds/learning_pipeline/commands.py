@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LONGEST_ID = 64
+_LONGEST_NAME = 253
 
 
 class Command(NamedTuple):
@@ -59,6 +60,6 @@ def read(annotations: Mapping[str, str]) -> Command | None:
         actions = ", ".join(Action)
         return Command(identity, wrong=f"the annotation {COMMAND} needs an action: {actions}")
     candidate = content.get("candidate") or ""
-    if not isinstance(candidate, str):
+    if not isinstance(candidate, str) or len(candidate) > _LONGEST_NAME:
         return Command(identity, wrong=f"candidate in the annotation {COMMAND} must be a name")
     return Command(identity, action, candidate)
