@@ -203,3 +203,16 @@ def test_a_pool_stays_ready_through_a_change_of_release() -> None:
         assert ready is not None
         assert ready.status == "True"
     assert life.written[-1].condition("Reconciling") is None
+
+
+def test_an_engine_that_lost_its_labels_is_planned_again() -> None:
+    life = started()
+    bare = engine("r1")
+    del bare["metadata"]["labels"]["innervate.dev/variant"]
+    world = objects(1, 2, bare)
+    life.visit(world, {"a": 1, "b": 1})
+    pool = InferencePool.model_validate(life.manifest)
+    plan = ROOM.plan(pool, ROOM.observe(pool, Cluster(world), {}), CONFIG, START)
+    planned = {(child.kind.kind, child.manifest["metadata"]["name"]) for child in plan.apply}
+    assert ("Deployment", bare["metadata"]["name"]) in planned
+    assert not plan.delete

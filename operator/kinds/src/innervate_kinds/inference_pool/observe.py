@@ -89,18 +89,20 @@ def _engines(
     reader: Reader, uid: str, running: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[EngineKey, Workload]]:
     for deployment in reader.owned(DEPLOYMENT, uid):
-        labels = deployment["metadata"]["labels"]
-        if labels.get(_COMPONENT) != ENGINE or deployment["metadata"].get("deletionTimestamp"):
+        component = deployment["metadata"]["labels"].get(_COMPONENT)
+        key = _key(deployment)
+        # One that lost its labels is planned again, and has them back.
+        if component != ENGINE or key is None or deployment["metadata"].get("deletionTimestamp"):
             continue
-        key = EngineKey(labels[VARIANT], labels[RELEASE])
         own = [pod for pod in running if _key(pod) == key]
         workload = pods.workload(deployment, own, ENGINE)
         if workload:
             yield key, workload
 
 
-def _key(pod: Mapping[str, Any]) -> EngineKey | None:
-    labels = pod["metadata"]["labels"]
+def _key(item: Mapping[str, Any]) -> EngineKey | None:
+    """Which engines a Deployment or a pod belongs to; None where its labels do not say."""
+    labels = item["metadata"]["labels"]
     return EngineKey(labels[VARIANT], labels[RELEASE]) if labels.keys() >= {VARIANT, RELEASE} else None
 
 
