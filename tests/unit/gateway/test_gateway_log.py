@@ -236,6 +236,16 @@ async def test_a_long_log_is_read_in_pages_that_may_be_short(log, reader):
     assert len(await everything(reader, arm="candidate-7", size=5)) == 1
 
 
+async def test_long_records_make_short_pages(log, reader):
+    """A page with bodies must pass in one answer."""
+    await write(log, *(record(request_content="x" * 250_000) for _ in range(20)))
+    page = await reader.page(tenant=None, arm="", release="", size=1000, token="")
+    assert 0 < len(page.exchanges) < 5
+    assert page.next_token
+    found = await everything(reader, size=1000)
+    assert len({each.record.request_id for each in found}) == len(found) == 20
+
+
 async def test_what_is_too_old_leaves_and_counts_stay(log, reader, connection):
     old = record(session="s")
     await write(log, old)

@@ -48,6 +48,9 @@ MAX_ARMS: Final = 64
 _PAGE: Final = 100
 _SCANNED_PAGES: Final = 10
 """How much of the log one page's filters may pass over, as a multiple of the page."""
+_PAGE_BYTES: Final = 1024 * 1024
+"""How much a page holds, but for one record at least: with bodies records are long, and answers bounded."""
+_READ_AT_ONCE: Final = 16
 _COMMAND_SECONDS: Final = 10.0
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _POSITION: Final = re.compile(r"[0-9]{1,15}-[0-9]{1,15}")
@@ -220,22 +223,26 @@ class LogReader:
             raise InvalidArgument("page_token", token, "must be the next_page_token of the page before")
         size = size or _PAGE
         records: list[Record] = []
-        for _ in range(_SCANNED_PAGES):
+        scanned = taken = 0
+        while len(records) < size and scanned < size * _SCANNED_PAGES:
             start = f"({token}" if token else "-"
-            entries = await self._command("XRANGE", STREAM, start, "+", "COUNT", size - len(records))
+            count = min(size - len(records), _READ_AT_ONCE)
+            entries = await self._command("XRANGE", STREAM, start, "+", "COUNT", count)
             if not entries:
                 return Page(await self._with_feedback(records), "")
-            token = entries[-1][0].decode()
-            for _, fields in entries:
+            scanned += len(entries)
+            for place, fields in entries:
                 record = decode(fields[1])
                 if (
                     tenant in {None, record.tenant}
                     and arm in {"", record.arm}
                     and release in {"", record.release}
                 ):
+                    taken += len(fields[1])
+                    if records and taken > _PAGE_BYTES:
+                        return Page(await self._with_feedback(records), token)
                     records.append(record)
-            if len(records) == size:
-                break
+                token = place.decode()
         return Page(await self._with_feedback(records), token)
 
     async def _with_feedback(self, records: Sequence[Record]) -> list[Listed]:
