@@ -67,6 +67,19 @@ async def test_draining_lets_requests_end_and_connections_with_them(start):
             await asyncio.wait_for(ending, 30)
 
 
+async def test_draining_lets_a_request_come_to_its_end(start):
+    async with start() as gateway, gateway.connection() as (reader, writer):
+        body = json.dumps(chat()).encode()
+        writer.write(gateway.head(len(body), {}) + body[:10])
+        await eventually(lambda: gateway.gateway.core.buffered == 10)
+        ending = asyncio.create_task(gateway.server.drain())
+        await eventually(lambda: gateway.gateway._listener._server.sockets == ())
+        writer.write(body[10:])
+        reply = await asyncio.wait_for(read_reply(reader), 20)
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+        await asyncio.wait_for(ending, 30)
+
+
 async def test_what_does_not_end_in_time_is_cut(start):
     engine = Engine(behaviour="hold")
     async with start(engine=engine) as gateway:

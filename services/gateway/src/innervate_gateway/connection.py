@@ -309,8 +309,8 @@ class ClientConnection(asyncio.Protocol):
             self.close()
 
     def close(self) -> None:
-        """Close it unless a request is being done; then after that."""
-        if self._current is None and self._transport is not None:
+        """Close it unless a request is being done or has begun to come; then after that."""
+        if self._current is None and self._building is None and self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
