@@ -218,6 +218,15 @@ async def test_an_external_engine_is_asked_with_its_own_key_and_model(start, clu
     await engine.kill()
 
 
+async def test_an_external_engine_that_no_host_can_be_is_told_at_once(start):
+    external = {"url": "http://two..dots:8000", "model": "theirs"}
+    variant = {"name": "cloud", "engine": "External", "external": external}
+    async with start(pool=pool_document(variants=[variant])) as gateway:
+        reply = await gateway.ask()
+        assert reply.status == 502
+        assert "two..dots" in reply.error["message"]
+
+
 async def test_only_the_operator_and_callers_of_the_pool_see_routes(start):
     async with start() as gateway, gateway.stub() as stub:
         stranger = gateway.cluster.metadata(namespace="elsewhere")

@@ -160,6 +160,11 @@ class Endpoint:
             answer.on_failed(f"no connection within {self._connect_seconds:g} s", fresh=True)
         except OSError as error:
             answer.on_failed(f"no connection: {error.strerror or error}", fresh=True)
+        except UnicodeError as error:
+            # What the resolver says of a name that no server can have, such as one with two dots in a row.
+            answer.on_failed(
+                f"no connection: {self.replica.host!r} is no name of a host: {error}", fresh=True
+            )
         else:
             ready(connection)
 
