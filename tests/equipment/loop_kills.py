@@ -7,6 +7,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from innervate_kinds.eval_job.names import Names
 from loop_pool import ENGINE, GATEWAY, PIPELINE, POOL, REDIS, selector
 from loop_rollouts import released
 
@@ -15,7 +16,6 @@ from tests.e2e.lab import OPERATOR, SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from innervate_api.exchange.v1 import exchange_pb2 as pb
     from loop_callers import Callers, Tally
     from loop_rollouts import Rollouts
 
@@ -25,7 +25,7 @@ EVERYWHERE = (OPERATOR_PODS, GATEWAY, ENGINE, RUNNER, REDIS)
 _STEPS = ("Warming", "Gating", "Canary", "RollingBack")
 _AT = {RUNNER: ("Gating",), TRAINER: ("Training",)}
 """Steps in which the target runs, where not in all."""
-_LONGEST_DELAY = {"RollingBack": 0.3}
+_LONGEST_DELAY = {"RollingBack": 0.3, "Training": 20.0}
 _DELAY_SECONDS = 5.0
 _LOOKED_SECONDS = 0.05
 
@@ -115,12 +115,12 @@ class Killer:
         begun = time.monotonic()
         done = Round(blow)
         unsigned, bad = f"u-{blow.number}", f"c-{blow.number}"
-        trains = blow.target == TRAINER and self.trained is not None
-        candidate = self.trained(bad) if trains and self.trained else released(bad, self.bad)
+        trained = self.trained if blow.target == TRAINER else None
+        candidate = trained(bad) if trained else released(bad, self.bad)
         self.rollouts.declare([released(unsigned, self.unsigned), candidate], percent=blow.percent)
         self._strike(blow, bad, done)
         self._await(lambda: self.rollouts.entry(bad) is not None, f"candidate {bad} did not end", done)
-        self._await(self._settled, "the pool did not come to rest", done)
+        self._await(self._settled, "the pool did not come to rest", done, every=0.5)
         evaluations = self.rollouts.evaluations()
         self._judge(unsigned, bad, done)
         self._account(self.callers.take(), evaluations, done)
@@ -148,22 +148,32 @@ class Killer:
             )
 
     def _pods(self, target: str) -> list[str]:
-        """Names of the target's pods that run."""
+        """Names of the target's pods that run; of the operator's the one that leads."""
+        if target == OPERATOR_PODS:
+            return self._leader()
         namespace, chosen = {
-            OPERATOR_PODS: (SYSTEM, OPERATOR),
             RUNNER: (self.rollouts.pool.namespace, "app.kubernetes.io/component=runner"),
             TRAINER: (self.rollouts.pool.namespace, "app.kubernetes.io/name=learningpipeline"),
         }.get(target, (self.rollouts.pool.namespace, selector(target)))
         pods = self.rollouts.pool.lab.pods(namespace, chosen)
         return [pod["metadata"]["name"] for pod in pods if pod["status"].get("phase") == "Running"]
 
-    def _await(self, check: Callable[[], bool], message: str, done: Round) -> None:
+    def _leader(self) -> list[str]:
+        """The pod that holds the operator's Lease; none while nobody that stays does."""
+        lab = self.rollouts.pool.lab
+        lease = lab.read("lease", "innervate-operator", SYSTEM) or {}
+        holder = (lease.get("spec", {}).get("holderIdentity") or "").rpartition("_")[0]
+        return [holder] if holder in {pod["metadata"]["name"] for pod in lab.pods(SYSTEM, OPERATOR)} else []
+
+    def _await(
+        self, check: Callable[[], bool], message: str, done: Round, *, every: float = _LOOKED_SECONDS
+    ) -> None:
         deadline = time.monotonic() + self.seconds
         while not check():
             if time.monotonic() > deadline:
                 done.violations.append(message)
                 return
-            time.sleep(_LOOKED_SECONDS)
+            time.sleep(every)
 
     def _settled(self) -> bool:
         """Whether the stable release serves alone, everywhere, and everything is up again."""
@@ -171,10 +181,8 @@ class Killer:
         if seen is None or seen.weights != ((self.stable, 100),) or seen.acknowledged < seen.generation:
             return False
         pool = self.rollouts.pool
-        return (
-            pool.lab.condition("inferencepools.innervate.dev", POOL, "Ready", pool.namespace).get("status")
-            == "True"
-        )
+        ready = pool.lab.condition("inferencepools.innervate.dev", POOL, "Ready", pool.namespace)
+        return bool(ready.get("status") == "True")
 
     def _judge(self, unsigned: str, bad: str, done: Round) -> None:
         """Hold the ends of both candidates to what they must be."""
@@ -207,16 +215,17 @@ class Killer:
         if not evaluations:
             done.violations.append("no eval job was asked")
         for job in evaluations:
-            self._account_samples(job, [each for each in exchanges if each.task == job], done)
+            self._account_samples(job, done)
         if done.asked_again:
             done.violations.append(f"{done.asked_again} questions were asked again whose answers were kept")
 
-    def _account_samples(self, job: str, exchanges: Sequence[pb.Exchange], done: Round) -> None:
+    def _account_samples(self, job: str, done: Round) -> None:
         """Hold an eval job's samples to its exchanges: what it kept, it asked no more.
 
         Of the exchanges of one question with one release, in the log's order, the last must be the one that
         was kept.
         """
+        exchanges = self.rollouts.pool.exchanges(account=Names.of(job).job)
         identities = {each.request_id: (each.request_digest, each.release) for each in exchanges}
         last = {identity: request_id for request_id, identity in identities.items()}
         samples = self.rollouts.pool.eval_samples(job)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 POOL = PIPELINE = "letters"
 CLAIM = "models"
+CALLER = "default"
+"""Account that asks."""
 GATEWAY, ENGINE, REDIS = "gateway", "engine", "redis"
 HTTPS, GRPC = 8443, 7443
 _TOKEN_SECONDS, _RENEWED_SECONDS = 3600, 1800
@@ -55,7 +57,7 @@ class LoopPool:
 
     lab: Lab
     namespace: str
-    _token: tuple[float, str] = (0.0, "")
+    _tokens: dict[str, tuple[float, str]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _trust: bytes = b""
 
@@ -156,28 +158,28 @@ class LoopPool:
             self._trust = anchors["data"]["ca.crt"].encode()
         return self._trust
 
-    def token(self) -> str:
-        """Token of the namespace's default account; may be called from any thread."""
+    def token(self, account: str = CALLER) -> str:
+        """Token of an account of the namespace; may be called from any thread."""
         with self._lock:
-            made, token = self._token
+            made, token = self._tokens.get(account, (0.0, ""))
             if not token or time.monotonic() - made > _RENEWED_SECONDS:
                 asked = ("--audience=innervate", f"--duration={_TOKEN_SECONDS}s")
-                token = self.lab.kubectl("create", "token", "default", "-n", self.namespace, *asked).strip()
-                self._token = (time.monotonic(), token)
+                token = self.lab.kubectl("create", "token", account, "-n", self.namespace, *asked).strip()
+                self._tokens[account] = (time.monotonic(), token)
             return token
 
     @contextmanager
-    def gateway(self, address: str) -> Iterator[GatewayCalls]:
+    def gateway(self, address: str, *, account: str = CALLER) -> Iterator[GatewayCalls]:
         """Calls to one gateway, or by the Service's address to any."""
         target, credentials, options = channel_arguments(
             Address(f"ipv4:{address}:{GRPC}", self.server_name, self.trust())
         )
         with grpc.secure_channel(target, credentials, options) as channel:
-            yield GatewayCalls(self, ExchangeServiceStub(channel))
+            yield GatewayCalls(self, account, ExchangeServiceStub(channel))
 
-    def exchanges(self) -> list[pb.Exchange]:
-        """The whole exchange log."""
-        with self.gateway(self.service_address()) as gateway:
+    def exchanges(self, *, account: str = CALLER) -> list[pb.Exchange]:
+        """All that an account has asked, by the exchange log."""
+        with self.gateway(self.service_address(), account=account) as gateway:
             return gateway.exchanges()
 
     def settled(self) -> bool:
@@ -194,9 +196,10 @@ class LoopPool:
 
 @dataclass(frozen=True)
 class GatewayCalls:
-    """The exchange service as a caller of the pool's namespace."""
+    """The exchange service as an account of the pool's namespace has it."""
 
     pool: LoopPool
+    account: str
     stub: ExchangeServiceStub
 
     def routes(self, *, seconds: float = 5) -> pb.RoutesResponse:
@@ -211,7 +214,7 @@ class GatewayCalls:
         return result
 
     def exchanges(self) -> list[pb.Exchange]:
-        """The whole log, in its order."""
+        """The account's whole log, in its order."""
         found: list[pb.Exchange] = []
         token = ""
         while True:
@@ -222,5 +225,5 @@ class GatewayCalls:
             if not token:
                 return found
 
-    def _metadata(self) -> list[tuple[str, str]]:
-        return [("authorization", f"Bearer {self.pool.token()}")]
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self.pool.token(self.account)}"),)
