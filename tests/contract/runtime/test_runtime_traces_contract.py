@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from innervate_kinds.api.kind import CONFIG_MAP, Reference
 from innervate_kinds.api.names import TRACEPARENT
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -64,6 +67,37 @@ async def test_the_trace_in_the_status_changes_with_the_generation_alone(stage, 
         second = (await stage.ready())["status"]["trace"]
     assert second["generation"] == 2
     assert second["traceparent"] in {traceparent(span) for span in spans.get_finished_spans()}
+
+
+async def test_a_kind_that_goes_through_steps_has_a_trace_for_each(stage, wait, spans, tracer):
+    room = replace(stage.room, acts_on=("copied",), chapter=lambda status: status.get("copied", ""))
+    source = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "steps"}}
+    reference = Reference(CONFIG_MAP, stage.namespace, "steps")
+
+    async def say(step):
+        source["metadata"] = {"name": "steps", "namespace": stage.namespace, "annotations": {"say": step}}
+        await stage.admin.apply(reference, source, manager="test")
+
+        async def told():
+            trace = (await stage.admin.get(stage.gadget()))["status"].get("trace", {})
+            return trace if trace.get("chapter") == step else None
+
+        await wait(told)
+        return await told()
+
+    async with stage.engine(room, tracer=tracer, resync_seconds=0.1) as engine:
+        await stage.declare(text="x", source="steps")
+        await stage.ready()
+        first = await say("first")
+        second = await say("second")
+        seen = []
+        engine.on_finished = lambda: seen.append(1)
+        await wait(lambda: len(seen) > 3)
+        assert (await stage.admin.get(stage.gadget()))["status"]["trace"] == second
+    assert first["generation"] == second["generation"] == 1
+    made = {traceparent(span) for span in spans.get_finished_spans()}
+    assert {first["traceparent"], second["traceparent"]} <= made
+    assert first["traceparent"] != second["traceparent"]
 
 
 async def test_a_bug_is_on_the_span_and_not_in_the_condition(stage, wait, spans, tracer):

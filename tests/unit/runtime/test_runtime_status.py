@@ -34,7 +34,13 @@ def by_type(content):
 
 def trouble(raw, *, stalled):
     return status.troubled(
-        raw, "Odd", "it is odd", summary="Ready", stalled=stalled, now=NOW, traceparent="00-a-b-01"
+        raw,
+        "Odd",
+        "it is odd",
+        summary="Ready",
+        stalled=stalled,
+        now=NOW,
+        trace={"generation": 2, "traceparent": "00-a-b-01"},
     )
 
 
@@ -48,16 +54,19 @@ def test_a_transition_time_moves_only_when_the_status_flips():
     assert {each["observedGeneration"] for each in found.values()} == {2}
 
 
-def test_the_trace_changes_only_with_the_generation():
+def test_the_trace_changes_only_with_the_generation_and_the_chapter():
     told = Status(conditions=())
     kept = {"generation": 2, "traceparent": "00-first"}
-    assert status.stamped(told, resource(trace=kept), NOW, "00-later")["trace"] == kept
+    later = {"generation": 2, "traceparent": "00-later"}
+    assert status.stamped(told, resource(trace=kept), NOW, later)["trace"] == kept
+    assert status.stamped(told, resource(trace=kept), NOW, None)["trace"] == kept
     older = {"generation": 1, "traceparent": "00-first"}
-    assert status.stamped(told, resource(trace=older), NOW, "00-later")["trace"] == {
-        "generation": 2,
-        "traceparent": "00-later",
-    }
+    assert status.stamped(told, resource(trace=older), NOW, later)["trace"] == later
     assert "trace" not in status.stamped(told, resource(trace=older), NOW, None)
+    step = {**later, "chapter": "Canary"}
+    assert status.stamped(told, resource(trace=kept), NOW, step)["trace"] == step
+    assert status.stamped(told, resource(trace=step), NOW, {**step, "traceparent": "x"})["trace"] == step
+    assert status.stamped(told, resource(trace=step), NOW, None)["trace"] == step
 
 
 def test_rejected_is_stalled_and_keeps_what_else_was_known():

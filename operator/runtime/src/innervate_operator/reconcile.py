@@ -119,8 +119,8 @@ class _Memory:
 
     uid: str
     told_at: float = float("-inf")
-    traceparent: str | None = None
-    generation: int = 0
+    trace: dict[str, Any] | None = None
+    about: tuple[int, str] = (0, "")
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class _Subject:
     key: Reference
     raw: dict[str, Any]
     memory: _Memory
-    traceparent: str | None
+    trace: dict[str, Any] | None
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -187,26 +187,29 @@ class Reconciler(Generic[ResourceT, ObservedT]):
                 "innervate.generation": metadata.get("generation", 0),
             },
         ) as span:
-            subject = _Subject(key, raw, *self._remember(key, metadata, span))
+            subject = _Subject(key, raw, *self._remember(key, raw, span))
             visit = await self._guarded(subject, span)
             span.set_attribute("innervate.result", visit.result.value)
             return visit
 
     def _remember(
-        self, key: Reference, metadata: Mapping[str, Any], span: Span
-    ) -> tuple[_Memory, str | None]:
+        self, key: Reference, raw: Mapping[str, Any], span: Span
+    ) -> tuple[_Memory, dict[str, Any] | None]:
+        metadata = raw["metadata"]
         memory = self._memories.get(key)
         if memory is not None and memory.uid != metadata["uid"]:
             self._forget(key)
             memory = None
         if memory is None:
             memory = self._memories[key] = _Memory(metadata["uid"])
-        generation = metadata.get("generation", 0)
-        if memory.traceparent is None or memory.generation != generation:
+        chapter = self._room.chapter(raw.get("status") or {})
+        about = (metadata.get("generation", 0), chapter)
+        if memory.trace is None or memory.about != about:
             header = traceparent(span.get_span_context()) if self._tools.traced else ""
-            memory.traceparent = header or None
-            memory.generation = generation
-        return memory, memory.traceparent
+            named = {"chapter": chapter} if chapter else {}
+            memory.trace = {"generation": about[0], "traceparent": header, **named} if header else None
+            memory.about = about
+        return memory, memory.trace
 
     async def _guarded(self, subject: _Subject, span: Span) -> Visit:
         try:
@@ -268,7 +271,7 @@ class Reconciler(Generic[ResourceT, ObservedT]):
             # and after a restart would take back what is known.
             return self._next(outcome, plan.requeue_after)
         told = room.status(resource, observed, plan, outcome.failures, tools.clock.now())
-        stamped = status.stamped(told, subject.raw, tools.clock.now(), subject.traceparent)
+        stamped = status.stamped(told, subject.raw, tools.clock.now(), subject.trace)
         waits = await self._write(subject, stamped, patient=True)
         before = subject.raw.get("status") or {}
         if any(stamped.get(name) != before.get(name) for name in room.acts_on):
@@ -310,7 +313,7 @@ class Reconciler(Generic[ResourceT, ObservedT]):
             summary=SUCCEEDED if SUCCEEDED in known else READY,
             stalled=stalled,
             now=self._tools.clock.now(),
-            traceparent=subject.traceparent,
+            trace=subject.trace,
         )
         await self._write(subject, content, patient=False)
 

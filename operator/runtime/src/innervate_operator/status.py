@@ -36,10 +36,10 @@ def previous_conditions(resource: Mapping[str, Any]) -> tuple[Condition, ...]:
     return tuple(found)
 
 
-def stamped(status: Status, resource: Mapping[str, Any], now: datetime, traceparent: str | None) -> Json:
+def stamped(status: Status, resource: Mapping[str, Any], now: datetime, trace: Json | None) -> Json:
     """JSON of a status that a room computed, with generation, transition times and trace."""
     content: Json = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return _finish(content, status.conditions, resource, now, traceparent)
+    return _finish(content, status.conditions, resource, now, trace)
 
 
 def troubled(
@@ -50,7 +50,7 @@ def troubled(
     summary: str,
     stalled: bool,
     now: datetime,
-    traceparent: str | None,
+    trace: Json | None,
 ) -> Json:
     """Status when there is no plan: what was known stays, and the trouble is said.
 
@@ -67,8 +67,8 @@ def troubled(
         known stays: what runs, runs on.
     now
         Transition time of what flips.
-    traceparent
-        Trace of this reconcile.
+    trace
+        Trace of this reconcile, as the status names it.
     """
     message = message[:_MESSAGE]
     known = {condition.type: condition for condition in previous_conditions(resource)}
@@ -82,7 +82,7 @@ def troubled(
         known[RECONCILING] = conditions.true(RECONCILING, reason, message)
         known[STALLED] = conditions.false(STALLED, reason, message)
         known.setdefault(summary, conditions.unknown(summary, reason, message))
-    return _finish(dict(resource.get("status") or {}), known.values(), resource, now, traceparent)
+    return _finish(dict(resource.get("status") or {}), known.values(), resource, now, trace)
 
 
 def paused(resource: Mapping[str, Any], now: datetime) -> Json:
@@ -118,22 +118,26 @@ def telling(status: Json, prompt: Iterable[str] = ()) -> Json:
     return {"conditions": verdicts} | {field: status.get(field) for field in fields}
 
 
+def _about(trace: Mapping[str, Any]) -> tuple[Any, Any]:
+    return trace.get("generation"), trace.get("chapter")
+
+
 def _finish(
     content: Json,
     current: Iterable[Condition],
     resource: Mapping[str, Any],
     now: datetime,
-    traceparent: str | None,
+    trace: Json | None,
 ) -> Json:
     generation = resource["metadata"].get("generation", 0)
     merged = conditions.merge(previous_conditions(resource), current, generation=generation, now=now)
     content["observedGeneration"] = generation
     content["conditions"] = [_dump(condition) for condition in merged]
-    trace = (resource.get("status") or {}).get("trace")
-    if trace is not None and trace.get("generation") == generation:
+    told = (resource.get("status") or {}).get("trace")
+    if told is not None and _about(told) == (_about(trace) if trace else (generation, told.get("chapter"))):
+        content["trace"] = told
+    elif trace is not None:
         content["trace"] = trace
-    elif traceparent is not None:
-        content["trace"] = {"generation": generation, "traceparent": traceparent}
     else:
         content.pop("trace", None)
     return content

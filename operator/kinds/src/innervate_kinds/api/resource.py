@@ -79,10 +79,12 @@ class Condition(Model):
 
 
 class Trace(Model):
-    """Where the trace of this generation's first reconcile is."""
+    """Where the trace of the reconcile is that first acted on the resource as it is now."""
 
     generation: int
     """Generation of the resource that the trace belongs to."""
+    chapter: Annotated[str, Field(max_length=128)] | None = None
+    """What the resource was about in that reconcile, for kinds that go through steps by themselves."""
     traceparent: Annotated[str, Field(max_length=55)]
     """W3C trace context: ``innervate trace show`` takes it as it is."""
 
@@ -93,7 +95,8 @@ class Status(Model):
     observed_generation: int = 0
     """Generation of the resource that this status was computed from."""
     trace: Trace | None = None
-    """Trace of this generation's first reconcile."""
+    """Trace of this generation's first reconcile; where a kind goes through steps by itself, of this
+    step's."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
     """Current conditions; `Ready` or `Succeeded` is derived from the others."""
 

@@ -137,6 +137,8 @@ class Room(Generic[ResourceT, ObservedT]):
     acts_on
         JSON names of the status fields that `plan` acts on: a change of them is written at once, and
         then the resource is visited again.
+    chapter
+        What the resource is about, by its status in JSON: with another chapter begins another trace.
     undo
         Children outside the namespace to delete before the finalizer is released; None where there
         is nothing to undo, and then there is no finalizer.
@@ -154,6 +156,7 @@ class Room(Generic[ResourceT, ObservedT]):
     references: Callable[[ResourceT], Sequence[Reference]] = lambda _: ()
     probes: Callable[[ResourceT, ObservedT], Sequence[Probe]] = lambda _resource, _observed: ()
     acts_on: tuple[str, ...] = ()
+    chapter: Callable[[Mapping[str, Any]], str] = lambda _status: ""
     undo: Callable[[ResourceT, ObservedT], Sequence[Reference]] | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from innervate_kinds.api.kind import CONFIG_MAP, JOB, NAMESPACE, NETWORK_POLICY, POD
 from innervate_kinds.api.room import Room, Scope, Watch
@@ -18,7 +18,16 @@ from innervate_kinds.learning_pipeline.status import status
 from innervate_kinds.model_release.model import MODEL_RELEASE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from innervate_kinds.learning_pipeline.state import Observed
+
+
+def chapter(status: Mapping[str, Any]) -> str:
+    """Name the step under way: each has a trace of its own, which shows what the operator did for it."""
+    step = status.get("step")
+    return f"{step['name']} since {step['startTime']}" if step else ""
+
 
 ROOM: Room[LearningPipeline, Observed] = Room(
     definition=DEFINITION,
@@ -36,4 +45,5 @@ ROOM: Room[LearningPipeline, Observed] = Room(
     plan=plan,
     status=status,
     acts_on=ACTS_ON,
+    chapter=chapter,
 )
