@@ -7,11 +7,17 @@ no span is made for it, its context only passes through.
 
 from __future__ import annotations
 
+import os
+import random
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
+from opentelemetry.sdk.trace import Tracer as RecordingTracer
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -20,6 +26,7 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
+    Tracer,
     TraceState,
 )
 
@@ -31,7 +38,50 @@ if TYPE_CHECKING:
 _TRACEPARENT: Final = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _EMPTY: Final = contexts.Context()
 _PROVIDERS: Final = {"LlamaCpp": "llama.cpp", "External": "openai"}
-_tracer: Final = trace.get_tracer("innervate_gateway", schema_url="https://opentelemetry.io/schemas/1.38.0")
+_NAME: Final = "innervate_gateway"
+_SCHEMA: Final = "https://opentelemetry.io/schemas/1.38.0"
+_tracer: Final = trace.get_tracer(_NAME, schema_url=_SCHEMA)
+_EVERY: Final = 2**64
+
+
+def root_bound(environ: Mapping[str, str]) -> int:
+    """Traces that begin here are left unsampled where the low half of their id is not below this.
+
+    It is the rule of OpenTelemetry's own samplers, which still have their say about all others.
+    """
+    sampler = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower().removeprefix("parentbased_")
+    if sampler == "always_off":
+        return 0
+    if sampler != "traceidratio":
+        return _EVERY
+    try:
+        return TraceIdRatioBased.get_bound_for_rate(float(environ["OTEL_TRACES_SAMPLER_ARG"]))
+    except (KeyError, ValueError):
+        return _EVERY
+
+
+_BOUND: Final = root_bound(os.environ)
+
+
+class _DrawnIds(RandomIdGenerator):
+    """Gives a trace the id by which it was chosen."""
+
+    drawn = 0
+
+    def generate_trace_id(self) -> int:
+        return self.drawn
+
+
+_ids: Final = _DrawnIds()
+
+
+@cache
+def _root_tracer() -> Tracer:
+    """Begins traces under the drawn ids."""
+    tracer = trace.get_tracer(_NAME, schema_url=_SCHEMA)
+    if isinstance(tracer, RecordingTracer):
+        tracer.id_generator = _ids
+    return tracer
 
 
 class ExchangeTrace:
@@ -51,13 +101,24 @@ class ExchangeTrace:
         self._call: Span | None = None
         self._server: Span | None = None
         self._tracestate = tracestate
-        parent = _parent(traceparent, tracestate)
+        parent = _parent(traceparent, tracestate) if traceparent else None
         if parent is not None and not parent.trace_flags.sampled:
             self.trace_id = trace.format_trace_id(parent.trace_id)
             self._traceparent = traceparent
             return
-        context = _EMPTY if parent is None else trace.set_span_in_context(NonRecordingSpan(parent), _EMPTY)
-        span = _tracer.start_span(f"POST {path}", context=context, kind=SpanKind.SERVER)
+        tracer, context = _tracer, _EMPTY
+        if parent is not None:
+            context = trace.set_span_in_context(NonRecordingSpan(parent), _EMPTY)
+        elif _BOUND < _EVERY:
+            drawn = _ids.drawn = random.getrandbits(128)
+            if drawn % _EVERY >= _BOUND:
+                self.trace_id = f"{drawn:032x}"
+                span_id = random.getrandbits(64)
+                # The flag 02 says that the id is random, so that others may sample by it.
+                self._traceparent = f"00-{self.trace_id}-{span_id:016x}-02"
+                return
+            tracer = _root_tracer()
+        span = tracer.start_span(f"POST {path}", context=context, kind=SpanKind.SERVER)
         mine = span.get_span_context()
         self.trace_id = trace.format_trace_id(mine.trace_id)
         self._traceparent = _header(mine)
