@@ -121,9 +121,10 @@ class Story:
         pipeline = scene.parsed("pipeline")
         with self._rollouts(traffic, pipeline) as rollout:
             rollout.follow("b", "Refused", "its answers were shuffled: the gate refuses it")
+            self._steps(rollout)
             self._trace(f"evaljob/{rollout.last_gate}")
             rollout.follow("c", "RolledBack", f"knows all but {material.LIVE_TOPIC}: only callers can tell")
-            self._trace(f"inferencepool/{POOL}")
+            self._steps(rollout)
             rollout.told_rollback()
             with step("collecting what callers said should have been answered"):
                 learned = self._feedback()
@@ -132,7 +133,7 @@ class Story:
             pipeline["spec"]["candidates"].append(_trained_on("d", "feedback-d", pipeline))
             self._scene.apply(pipeline)
             rollout.follow("d", "Promoted", f"learned {material.LIVE_TOPIC} from callers' feedback")
-            self._trace(f"inferencepool/{POOL}")
+            self._steps(rollout)
 
     @contextmanager
     def _rollouts(self, traffic: Traffic, pipeline: dict[str, Any]) -> Iterator[Rollout]:
@@ -156,6 +157,12 @@ class Story:
 
     def _show(self, name: str) -> None:
         say(f"$ kubectl apply -f deploy/examples/loop/{name}.yaml\n{scene.example(name)}")
+
+    def _steps(self, rollout: Rollout) -> None:
+        """Show what the operator did in each step of a rollout."""
+        for chapter, trace in rollout.traces().items():
+            say(f"step {chapter}:")
+            self._trace(trace)
 
     def _trace(self, resource: str) -> None:
         if self._traced:

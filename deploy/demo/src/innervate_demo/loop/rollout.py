@@ -45,6 +45,7 @@ class Rollout:
         self._detected_at: float | None = None
         self._back_at: float | None = None
         self._gates: dict[str, str] = {}
+        self._traces: dict[str, str] = {}
         self.last_gate = ""
         """EvalJob of the last gate that gave a verdict."""
 
@@ -84,6 +85,11 @@ class Rollout:
         if entry["verdict"] != verdict:
             raise LocalError(f"candidate {candidate} ought to end as {verdict}")
 
+    def traces(self) -> dict[str, str]:
+        """Trace of each step since last asked, by what the step was."""
+        seen, self._traces = self._traces, {}
+        return seen
+
     def told_rollback(self) -> None:
         """Say how long the way back took, as it was seen from here."""
         if self._detected_at is not None and self._back_at is not None:
@@ -92,6 +98,9 @@ class Rollout:
 
     def _tell(self, status: Mapping[str, Any]) -> None:
         self._tell_gates(status)
+        trace = status.get("trace") or {}
+        if trace.get("chapter"):
+            self._traces[trace["chapter"]] = trace["traceparent"]
         step = status.get("step")
         trial = status.get("candidate")
         self._traffic.hurry(busy=(step or {}).get("name") in _LIVE)
