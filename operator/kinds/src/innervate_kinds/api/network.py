@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from innervate_kinds.api.plan import Config, Manifest
 
+PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
+"""Pattern of a port in an address, where it may be left out: a number above 65535 is none."""
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Label that Kubernetes puts on every namespace."""
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from innervate_kinds.api.kind import GROUP, VERSION, Kind
+from innervate_kinds.api.network import PORT
 from innervate_kinds.api.resource import Model, Resource, Status
 from innervate_kinds.api.room import Column, Definition
 from innervate_kinds.api.scheduling import NamespaceName, Placement, Resources, SecretSource
@@ -84,7 +85,7 @@ class External(Model):
     url: Annotated[
         str,
         Field(
-            pattern=r"^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[-A-Za-z0-9._~/]*)?$",
+            pattern=rf"^https?://[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?{PORT}(/[-A-Za-z0-9._~/]*)?$",
             max_length=2048,
         ),
     ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _ALL = 100
 # Where nodes and clouds answer whoever asks from a pod: no place for a model, and full of credentials.
 _FORBIDDEN_HOSTS = (
-    r"^https?://(127[.]|169[.]254[.]|0[.]|[0-9]+([:/]|$)|0[xX]|localhost([:/]|$)|metadata([:/]|$)"
+    r"(?i)^https?://(127[.]|169[.]254[.]|0[0-9]*[.]|[0-9]+([:/]|$)|0x|localhost([:/]|$)|metadata([:/]|$)"
     r"|metadata[.]google[.]internal([:/]|$))"
 )
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from innervate_kinds.api.kind import GROUP, VERSION, Kind
+from innervate_kinds.api.network import PORT
 from innervate_kinds.api.resource import Model, Resource, Status
 from innervate_kinds.api.room import Column, Definition, Rule
 from innervate_kinds.api.scheduling import ObjectName, SecretSource
@@ -25,7 +26,7 @@ StoreUri = Annotated[
     str,
     Field(
         pattern=rf"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?{_SEGMENTS}|s3://[a-z0-9][-a-z0-9.]*[a-z0-9]{_SEGMENTS}"
-        r"|oci://[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)$",
+        rf"|oci://[A-Za-z0-9][-A-Za-z0-9.]*{PORT}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)$",
         max_length=1024,
     ),
 ]
@@ -54,9 +55,9 @@ class Artifact(Model):
     """The store: `pvc://claim[/path]`, `s3://bucket[/prefix]` or `oci://registry/repository`."""
     digest: Digest
     """Digest of the release's manifest, as `innervate release push` prints it."""
-    endpoint: (
-        Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?$", max_length=300)] | None
-    ) = None
+    endpoint: Annotated[str, Field(pattern=rf"^https?://[A-Za-z0-9.-]+{PORT}/?$", max_length=300)] | None = (
+        None
+    )
     """Where S3 is, for `s3://` only; left out, at AWS."""
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", min_length=1, max_length=63)] | None = None
     """Region of the bucket, for `s3://` only."""
