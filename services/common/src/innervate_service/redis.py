@@ -6,9 +6,11 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from hiredis import pack_command
 from opentelemetry import trace
 from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -127,7 +129,7 @@ class Script:
     name: str
     text: str
 
-    @property
+    @cached_property
     def sha(self) -> str:
         """The name by which Redis knows it."""
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
@@ -253,7 +255,16 @@ class RedisConnection:
         )
 
     async def _execute(self, *arguments: Argument) -> Any:
-        return await self._client.execute_command(*arguments)  # type: ignore[no-untyped-call]  # redis-py's
+        # As redis-py's own `execute_command` does it, but written out in C and without its records of itself:
+        # a third of the time that a command takes here.
+        command = pack_command(arguments)  # type: ignore[arg-type]  # its stub knows one argument only
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # redis-py's
+        try:
+            await connection.send_packed_command(command)
+            return await connection.read_response()
+        finally:
+            await pool.release(connection)
 
     async def _call(
         self,
