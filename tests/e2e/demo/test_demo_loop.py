@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from innervate import jaeger
 from innervate_demo.loop import scene
 from innervate_demo.loop.__main__ import Story
+
+from tests.e2e.edges import EDGES, read
 
 if TYPE_CHECKING:
     from tests.e2e.lab import Lab
@@ -20,5 +23,11 @@ def test_releases_are_served_judged_replaced_and_taken_back(
     monkeypatch.setenv("KUBECONFIG", str(lab.cluster.kubeconfig))
     try:
         assert Story(lab.cluster).play(), "requests of callers failed"
+        for kind, name, edges in (
+            ("modelrelease", "assistant-a", "model release"),
+            ("evaljob", "assistant-a", "eval job"),
+        ):
+            traced = (lab.read(kind, name, scene.NAMESPACE) or {})["status"]["trace"]
+            read(lab, jaeger.trace_id(traced["traceparent"]), EDGES[edges])
     finally:
         lab.kubectl("delete", "namespace", scene.NAMESPACE, "--ignore-not-found", "--wait=false")
