@@ -66,6 +66,10 @@ def _one_stable(pool: InferencePool) -> bool:
     return not pool.spec.traffic or [str(arm.role) for arm in pool.spec.traffic].count("Stable") == 1
 
 
+def _durable(pool: InferencePool) -> bool:
+    return pool.spec.exchange_log.redis.durability == "Always"
+
+
 def _feedback_in_time(pool: InferencePool) -> bool:
     log = pool.spec.exchange_log
     return log.feedback_seconds <= log.retention_seconds
@@ -136,6 +140,12 @@ RULES = (
         "self.feedbackSeconds <= self.retentionSeconds",
         message="feedbackSeconds must not be longer than retentionSeconds",
         holds=lambda pool, _old: _feedback_in_time(pool),
+    ),
+    Rule(
+        path="spec.exchangeLog.redis",
+        rule="!has(self.durability) || self.durability == 'Always'",
+        message="durability must be Always: an answer ends only once its record is on disk",
+        holds=lambda pool, _old: _durable(pool),
     ),
     *redis.rules("spec.exchangeLog.redis", lambda pool: pool.spec.exchange_log.redis, what="InferencePool"),
 )
