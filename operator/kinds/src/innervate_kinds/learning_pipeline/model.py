@@ -15,6 +15,7 @@ from innervate_kinds.eval_job.model import template_rules
 from innervate_kinds.eval_job.template import Alpha, EvalJobTemplate, Share
 from innervate_kinds.inference_pool.model import ReleaseRef
 from innervate_kinds.learning_pipeline.record import LearningPipelineStatus
+from innervate_kinds.model_release.model import SEGMENTS
 
 LEARNING_PIPELINE = Kind(GROUP, VERSION, "LearningPipeline", "learningpipelines")
 
@@ -70,7 +71,7 @@ class Output(Model):
 
     uri: Annotated[
         str,
-        Field(pattern=r"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/[-A-Za-z0-9_.]+)*$", max_length=1024),
+        Field(pattern=rf"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?{SEGMENTS}$", max_length=1024),
     ]
     """Release store on a volume, `pvc://<claim>[/<path>]`; the Job mounts the claim for writing."""
 

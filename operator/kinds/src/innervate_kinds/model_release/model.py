@@ -18,14 +18,15 @@ MODEL_RELEASE = Kind(GROUP, VERSION, "ModelRelease", "modelreleases")
 VERIFIED = "Verified"
 """Condition that says whether the release is what its digest says, by a key that counts."""
 
-_SEGMENTS = r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?"
+SEGMENTS = r"(/[A-Za-z0-9_][A-Za-z0-9._-]*)*/?"
+"""Pattern of a path in a store: neither hidden, nor upwards."""
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
 """A SHA-256 digest."""
 StoreUri = Annotated[
     str,
     Field(
-        pattern=rf"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?{_SEGMENTS}|s3://[a-z0-9][-a-z0-9.]*[a-z0-9]{_SEGMENTS}"
+        pattern=rf"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?{SEGMENTS}|s3://[a-z0-9][-a-z0-9.]*[a-z0-9]{SEGMENTS}"
         rf"|oci://[A-Za-z0-9][-A-Za-z0-9.]*{PORT}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)$",
         max_length=1024,
     ),
