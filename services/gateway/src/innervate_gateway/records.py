@@ -36,6 +36,10 @@ class Outcome(IntEnum):
     ABANDONED = 4
 
 
+_FAILURES: Final = (Outcome.FAILED, Outcome.EXPIRED)
+"""No set: an enumeration's members take their time to be hashed."""
+
+
 class RequestIds:
     """Makes request ids: the time in milliseconds and 80 random bits, so that they cannot be guessed."""
 
@@ -140,7 +144,7 @@ class Record:
     @property
     def failed(self) -> bool:
         """Whether it counts as an error: the caller's going away does not."""
-        return self.outcome in {Outcome.FAILED, Outcome.EXPIRED}
+        return self.outcome in _FAILURES
 
     def encode(self) -> bytes:
         """The record as a JSON list: its fields in the order above, so that short records stay short."""

@@ -49,6 +49,7 @@ class Request:
         "keep_alive",
         "length",
         "method",
+        "path",
         "refusal",
         "release",
         "request_id",
@@ -68,6 +69,8 @@ class Request:
         """Event loop time."""
         self.method = ""
         self.target = b""
+        self.path = ""
+        """What is asked for, without the query; known once the head was checked."""
         self.version = "1.1"
         self.headers = 0
         self.size = 0
@@ -86,11 +89,6 @@ class Request:
         """Bytes counted as held."""
         self.complete = False
 
-    @property
-    def path(self) -> str:
-        """What is asked for, without the query."""
-        return self.target.partition(b"?")[0].decode("latin-1")
-
     def header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
         self.headers += 1
@@ -98,7 +96,7 @@ class Request:
         if self.headers > MAX_HEADERS:
             self.refuse(Refusal(431, "headers_too_many", f"at most {MAX_HEADERS} headers are read"))
             return
-        field = _FIELDS.get(name.lower())
+        field = _FIELDS.get(name) or _FIELDS.get(name.lower())
         if field is None:
             return
         if getattr(self, field):
@@ -122,6 +120,7 @@ class Request:
         """
         if self.size + len(self.target) > max_head_bytes:
             raise Refused(head_too_large(max_head_bytes))
+        self.path = self.target.partition(b"?")[0].decode("latin-1")
         expected = "POST" if self.path in COMPLETIONS else "GET" if self.path == MODELS else None
         if expected is None:
             known = ", ".join((*COMPLETIONS, MODELS))
@@ -134,8 +133,10 @@ class Request:
             )
         if self.length.isdecimal() and int(self.length) > max_body_bytes:
             raise Refused(too_large(max_body_bytes))
-        label(self.session, "x-innervate-session")
-        label(self.task, "x-innervate-task")
+        if self.session:
+            label(self.session, "x-innervate-session")
+        if self.task:
+            label(self.task, "x-innervate-task")
         if self.deadline:
             self.seconds = _seconds(self.deadline)
 
