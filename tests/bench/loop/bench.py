@@ -51,6 +51,22 @@ def main() -> int:
     with step("preparing the releases"):
         releases = _RELEASES[options.releases](ROOT / "build" / "loop-bench")
     found: list[Figure] = []
+    try:
+        _measure(options, releases, found)
+    finally:
+        # What was measured before something broke is told all the same.
+        if found:
+            load = f"load average {os.getloadavg()[1]:.1f} over the last 5 minutes"
+            print(f"\nReleases: {options.releases}; seed {options.seed}; {load}.\n")
+            publish("loop", found)
+    return 0
+
+
+def _measure(options: argparse.Namespace, releases: Prepared, found: list[Figure]) -> None:
+    """Measure part after part, and add each one's figures as soon as it is done."""
+    if options.gates:
+        with step("simulating the judge"):
+            found += gates.measure()
     with _cluster(keep=options.keep) as lab:
         if options.flips or options.loops:
             with _pool(lab, releases, seed=options.seed) as (pool, watch, callers):
@@ -75,13 +91,6 @@ def main() -> int:
                     )
         if options.kills:
             found += figures.of_kills(_kills(lab, releases, options))
-    if options.gates:
-        with step("simulating the judge"):
-            found += gates.measure()
-    load = f"load average {os.getloadavg()[1]:.1f} over the last 5 minutes"
-    print(f"\nReleases: {options.releases}; seed {options.seed}; {load}.\n")
-    publish("loop", found)
-    return 0
 
 
 def _options() -> argparse.Namespace:
