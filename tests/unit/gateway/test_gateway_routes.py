@@ -193,7 +193,8 @@ async def test_a_pool_made_anew_brings_its_own_engines(start):
         await gateway.api.put(slice_document("anew", release="first", port=other.port, uid="other-uid"))
         await gateway.api.put(pool_document(uid="other-uid"))
         await eventually(lambda: gateway.gateway.routes.current.pool.uid == "other-uid")
-        await eventually(lambda: len(gateway.gateway.routes._slices) == 1)
+        book = gateway.gateway.routes
+        await eventually(lambda: [each["metadata"]["name"] for each in book._slices] == ["anew"])
         assert (await gateway.ask()).status == 200
         assert len(other.asked) == 1
         await other.kill()
