@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 
 PORT = r"(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?"
 """Pattern of a port in an address, where it may be left out: a number above 65535 is none."""
+FORBIDDEN: Final = (
+    r"(?i)^(https?|oci)://(127[.]|169[.](254[.]|0[0-9x])|0[0-9]*[.]|0x|[0-9]+([.][0-9]+){0,2}[.]?([:/]|$)"
+    r"|([-a-z0-9]+[.])*localhost[.]?([:/]|$)|(metadata|instance-data)([.]google|[.]ec2)?([.]internal)?[.]?([:/]|$))"
+)
+"""Pattern of addresses that are nobody's server: the pod's own, those of its node, and where clouds answer
+whoever asks from a pod with credentials, however they are spelled."""
+FORBIDDEN_MESSAGE: Final = (
+    "a loopback or link-local host, or one where a cloud gives out credentials, is nobody's server"
+)
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
 """Label that Kubernetes puts on every namespace."""
 
@@ -25,6 +35,23 @@ def namespaces(names: Iterable[str]) -> Manifest:
 def port(number: int, protocol: str = "TCP") -> Manifest:
     """One port of a rule."""
     return {"port": number, "protocol": protocol}
+
+
+def is_forbidden(address: str) -> bool:
+    """Whether an address is one that nothing may be told to connect to."""
+    return re.match(FORBIDDEN, address) is not None
+
+
+def anywhere() -> list[Manifest]:
+    """Peers: every pod, and every address that is neither link-local nor a cloud's for credentials.
+
+    Pods are named besides the addresses, since some network plugins match no pod by its address.
+    """
+    return [
+        {"namespaceSelector": {}},
+        {"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}},
+        {"ipBlock": {"cidr": "::/0", "except": ["fd00:ec2::254/128", "fe80::/10"]}},
+    ]
 
 
 def dns() -> Manifest:

@@ -271,11 +271,18 @@ def _called(pool: InferencePool, config: Config, make: Maker) -> list[Manifest]:
     return [
         _pods(make, REDIS, PORT),
         _pods(make, ENGINE, ENGINE_PORT),
-        {"ports": [network.port(number) for number in sorted({*_API_PORTS, *external_ports(pool)})]},
+        # To wherever: where nodes are no addresses for a network plugin, no block matches an API server.
+        {"ports": [network.port(number) for number in _API_PORTS]},
+        *_external(pool),
         network.dns(),
         network.identity(config),
         *network.telemetry(config),
     ]
+
+
+def _external(pool: InferencePool) -> list[Manifest]:
+    ports = [network.port(number) for number in sorted(external_ports(pool))]
+    return [{"to": network.anywhere(), "ports": ports}] if ports else []
 
 
 def external_ports(pool: InferencePool) -> set[int]:

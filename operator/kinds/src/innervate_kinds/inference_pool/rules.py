@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from innervate_kinds.api.network import FORBIDDEN, FORBIDDEN_MESSAGE, is_forbidden
 from innervate_kinds.api.room import Rule
 from innervate_kinds.parts.redis import model as redis
 
@@ -12,11 +12,6 @@ if TYPE_CHECKING:
     from innervate_kinds.inference_pool.model import InferencePool
 
 _ALL = 100
-# Where nodes and clouds answer whoever asks from a pod: no place for a model, and full of credentials.
-_FORBIDDEN_HOSTS = (
-    r"(?i)^https?://(127[.]|169[.]254[.]|0[0-9]*[.]|[0-9]+([:/]|$)|0x|localhost([:/]|$)|metadata([:/]|$)"
-    r"|metadata[.]google[.]internal([:/]|$))"
-)
 
 
 def _external_declared(pool: InferencePool) -> bool:
@@ -33,10 +28,7 @@ def _own_pods_only(pool: InferencePool) -> bool:
 
 
 def _hosts_allowed(pool: InferencePool) -> bool:
-    return not any(
-        variant.external and re.match(_FORBIDDEN_HOSTS, variant.external.url)
-        for variant in pool.spec.variants
-    )
+    return not any(variant.external and is_forbidden(variant.external.url) for variant in pool.spec.variants)
 
 
 def _release_or_external(pool: InferencePool) -> bool:
@@ -90,9 +82,8 @@ RULES = (
     ),
     Rule(
         path="spec.variants[].external.url",
-        rule=f"!self.matches('{_FORBIDDEN_HOSTS}')",
-        message="a host of the gateway's own node, or one where a cloud gives out credentials, is no server "
-        "for models",
+        rule=f"!self.matches('{FORBIDDEN}')",
+        message=FORBIDDEN_MESSAGE,
         holds=lambda pool, _old: _hosts_allowed(pool),
     ),
     Rule(

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from innervate_kinds.api.kind import GROUP, VERSION, Kind
-from innervate_kinds.api.network import PORT
+from innervate_kinds.api.network import FORBIDDEN, FORBIDDEN_MESSAGE, PORT, is_forbidden
 from innervate_kinds.api.resource import Model, Resource, Status
 from innervate_kinds.api.room import Column, Definition, Rule
 from innervate_kinds.api.scheduling import ObjectName, SecretSource
@@ -149,6 +149,18 @@ DEFINITION = Definition(
             rule="self.uri.startsWith('s3://') || (!has(self.endpoint) && !has(self.region))",
             message="endpoint and region are for s3:// only",
             holds=lambda release, _old: _settings_fit(release),
+        ),
+        Rule(
+            path="spec.artifact.uri",
+            rule=f"!self.matches('{FORBIDDEN}')",
+            message=FORBIDDEN_MESSAGE,
+            holds=lambda release, _old: not is_forbidden(release.spec.artifact.uri),
+        ),
+        Rule(
+            path="spec.artifact.endpoint",
+            rule=f"!self.matches('{FORBIDDEN}')",
+            message=FORBIDDEN_MESSAGE,
+            holds=lambda release, _old: not is_forbidden(release.spec.artifact.endpoint or ""),
         ),
         Rule(
             path="spec.artifact",

@@ -63,7 +63,7 @@ def egress(artifact: Artifact) -> list[Manifest]:
         return []
     remote = address if address.scheme == "oci" else urlsplit(artifact.endpoint or "https://s3")
     port = remote.port or (80 if remote.scheme == "http" else 443)
-    return [network.dns(), {"ports": [network.port(port)]}]
+    return [network.dns(), {"to": network.anywhere(), "ports": [network.port(port)]}]
 
 
 def keys_volume() -> Manifest:
