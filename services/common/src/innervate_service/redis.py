@@ -150,6 +150,9 @@ class RedisConnection:
         Holds the password; None for none.
     identity_directory
         Holds ``tls.crt``, ``tls.key`` and ``ca.crt``; None for plain connections.
+    answer_seconds
+        After how long without an answer a call tries again. None leaves it at the call's deadline, which
+        saves redis-py a task for every command.
     """
 
     def __init__(
@@ -161,13 +164,14 @@ class RedisConnection:
         url_file: Path | None = None,
         password_file: Path | None = None,
         identity_directory: Path | None = None,
+        answer_seconds: float | None = _ANSWER_SECONDS,
     ) -> None:
         self._use = use
         self._attributes: dict[str, str | int] = {"db.system.name": "redis"}
         settings: dict[str, Any] = {
             "protocol": 2,
             "socket_connect_timeout": _CONNECT_SECONDS,
-            "socket_timeout": _ANSWER_SECONDS,
+            "socket_timeout": answer_seconds,
             "retry": Retry(NoBackoff(), 0),  # retrying needs the call's deadline, which only we know
             "client_name": use.client,
         }

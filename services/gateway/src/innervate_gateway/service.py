@@ -61,7 +61,10 @@ def log_connection(
     password_file: Path | None = None,
     identity_directory: Path | None = None,
 ) -> RedisConnection:
-    """Connections to the exchange log's Redis; the parameters are those of `RedisConnection`."""
+    """Connections to the exchange log's Redis; the parameters are those of `RedisConnection`.
+
+    No call of the gateway has longer than it would wait for one answer.
+    """
     return RedisConnection(
         use=_USE,
         host=host,
@@ -69,6 +72,7 @@ def log_connection(
         url_file=url_file,
         password_file=password_file,
         identity_directory=identity_directory,
+        answer_seconds=None,
     )
 
 
