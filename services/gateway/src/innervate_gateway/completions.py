@@ -120,4 +120,4 @@ def usage_of(document: object) -> Usage | None:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else 0
+    return value if type(value) is int and 0 <= value < 2**53 else 0

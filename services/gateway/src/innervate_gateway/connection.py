@@ -11,7 +11,7 @@ from innervate_service.logs import get_logger
 
 from innervate_gateway import metrics, wire
 from innervate_gateway.errors import Refusal, Refused
-from innervate_gateway.request import Request, head_too_large, memory_full, too_large, too_late
+from innervate_gateway.request import MAX_HEADERS, Request, head_too_large, memory_full, too_large, too_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,10 +54,9 @@ class ClientConnection(asyncio.Protocol):
         "_lingering",
         "_moved",
         "_parser",
-        "_taken",
         "_transport",
         "_waiting",
-        "_write_paused",
+        "congested",
         "due",
         "work",
     )
@@ -85,8 +84,8 @@ class ClientConnection(asyncio.Protocol):
         self._moved = False
         self._lingering = -1
         self._chunked = False
-        self._write_paused = False
-        self._taken = False
+        self.congested = False
+        """Whether the caller takes its answer slower than it comes."""
 
     # -- asyncio
 
@@ -96,7 +95,6 @@ class ClientConnection(asyncio.Protocol):
         if len(self._connections) >= self._core.limits.max_connections:
             stream.abort()
             return
-        self._taken = True
         self._connections.add(self)
         metrics.CONNECTIONS.inc()
         stream.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
@@ -137,9 +135,9 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's signature
         """See `asyncio.Protocol`."""
-        if not self._taken:
+        if self not in self._connections:
             return
-        self._connections.discard(self)
+        self._connections.remove(self)
         metrics.CONNECTIONS.dec()
         self._transport = None
         self.due = float("inf")
@@ -153,14 +151,14 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        self._write_paused = True
+        self.congested = True
         self.due = min(self.due, self._core.loop.time() + self._core.limits.write_seconds)
         if self.work is not None:
             self.work.pause()
 
     def resume_writing(self) -> None:
         """See `asyncio.Protocol`."""
-        self._write_paused = False
+        self.congested = False
         if self._current is not None:
             self.due = self._deadline
             if self.work is not None:
@@ -188,9 +186,10 @@ class ClientConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """See httptools."""
+        request = self._building
         # What stands behind a body in chunks comes too late to be checked, and says nothing to us.
-        if self._building is not None and not self._building.method:
-            self._building.header(name, value)
+        if request is not None and not request.method and len(request.raw) <= MAX_HEADERS:
+            request.raw.append((name, value))
 
     def on_headers_complete(self) -> None:
         """See httptools."""
@@ -200,6 +199,7 @@ class ClientConnection(asyncio.Protocol):
         request.method = self._parser.get_method().decode("latin-1")
         request.version = self._parser.get_http_version()
         request.keep_alive = self._parser.should_keep_alive()
+        request.read_headers()
         if self._takes_next:
             self.due = self._core.loop.time() + limits.body_seconds
         if request.refusal is None:
@@ -288,17 +288,12 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(wire.last_chunks(data) if self._chunked else data)
             self._done()
 
-    @property
-    def congested(self) -> bool:
-        """Whether the caller takes its answer slower than it comes."""
-        return self._write_paused
-
     # -- times
 
     def on_due(self) -> None:
         """A time limit is reached."""
         self.due = float("inf")
-        if self._lingering >= 0 or self._write_paused:
+        if self._lingering >= 0 or self.congested:
             self.abort()
         elif self._current is not None:
             if self.work is not None:
@@ -348,7 +343,7 @@ class ClientConnection(asyncio.Protocol):
             return
         now, limits = self._core.loop.time(), self._core.limits
         self.due = now + limits.idle_seconds
-        if self._write_paused:
+        if self.congested:
             # Nobody gets more answers before the last ones were taken.
             self.due = now + limits.write_seconds
             if transport.is_reading():
@@ -391,7 +386,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def _ready(self) -> bool:
         """Whether another request could be begun: none is, and the answers so far were taken."""
-        return self._current is None and not self._write_paused
+        return self._current is None and not self.congested
 
     @property
     def _takes_next(self) -> bool:

@@ -43,13 +43,13 @@ class Request:
         "deadline",
         "encoding",
         "expect",
-        "headers",
         "held",
         "identity",
         "keep_alive",
         "length",
         "method",
         "path",
+        "raw",
         "refusal",
         "release",
         "request_id",
@@ -72,7 +72,8 @@ class Request:
         self.path = ""
         """What is asked for, without the query; known once the head was checked."""
         self.version = "1.1"
-        self.headers = 0
+        self.raw: list[tuple[bytes, bytes]] = []
+        """The headers as they came."""
         self.size = 0
         """Bytes of the headers."""
         self.authorization = self.expect = self.traceparent = self.tracestate = ""
@@ -89,21 +90,24 @@ class Request:
         """Bytes counted as held."""
         self.complete = False
 
-    def header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        self.headers += 1
-        self.size += len(name) + len(value) + 4
-        if self.headers > MAX_HEADERS:
+    def read_headers(self) -> None:
+        """Take what the headers say."""
+        raw, self.raw = self.raw, []
+        if len(raw) > MAX_HEADERS:
             self.refuse(Refusal(431, "headers_too_many", f"at most {MAX_HEADERS} headers are read"))
             return
-        field = _FIELDS.get(name) or _FIELDS.get(name.lower())
-        if field is None:
-            return
-        if getattr(self, field):
-            text = name.decode("latin-1").lower()
-            self.refuse(Refusal(400, "duplicate_header", f"{text} must be sent once", text))
-            return
-        setattr(self, field, value.decode("latin-1").strip())
+        size = 4 * len(raw)
+        for name, value in raw:
+            size += len(name) + len(value)
+            field = _FIELDS.get(name) or _FIELDS.get(name.lower())
+            if field is None:
+                continue
+            if getattr(self, field):
+                text = name.decode("latin-1").lower()
+                self.refuse(Refusal(400, "duplicate_header", f"{text} must be sent once", text))
+                return
+            setattr(self, field, value.decode("latin-1").strip())
+        self.size = size
 
     def refuse(self, refusal: Refusal) -> None:
         """Note why it will not be done; the first reason counts."""

@@ -64,8 +64,10 @@ class EventFilter:
             if len(self.held) > MAX_EVENT_BYTES:
                 raise BadStream(f"its stream goes on for {MAX_EVENT_BYTES} bytes after its end")
             return b""
-        if any(word in whole for word in _READ):
-            whole = self._read(whole)
+        first = min((place for place in map(whole.find, _READ) if place >= 0), default=-1)
+        if first >= 0:
+            start = _last_end(whole, first)
+            whole = whole[:start] + self._read(whole[start:])
         if whole:
             self.events += 1
         return whole
@@ -109,8 +111,9 @@ def _data(event: bytes) -> bytes:
     return b"\n".join(lines)
 
 
-def _last_end(data: bytes) -> int:
-    """Where the last whole event ends; 0 where none does."""
+def _last_end(data: bytes, before: int | None = None) -> int:
+    """Where the last event ends that is whole by then; 0 where none is."""
     return max(
-        place + len(end) if (place := data.rfind(end)) >= 0 else 0 for end in (b"\n\n", b"\n\r\n", b"\r\r")
+        place + len(end) if (place := data.rfind(end, 0, before)) >= 0 else 0
+        for end in (b"\n\n", b"\n\r\n", b"\r\r")
     )
