@@ -134,6 +134,18 @@ async def test_an_answer_that_cannot_be_decoded_is_a_failure_not_an_end(service,
     await until(lambda: len(prober.woken) == 2)
 
 
+async def test_an_answer_that_no_decoder_foresaw_is_a_failure_too(service, prober):
+    known = {b"7": "seven"}
+    looked_up = Probe("stats", f"localhost:{service.port}", METHOD, b"", known.__getitem__, 0.02)
+    service.answer = b"8"
+    prober.set(KEY, [looked_up])
+    await until(lambda: prober.woken)
+    assert prober.results(KEY)["stats"].code == "UNKNOWN"
+    service.answer = b"7"
+    await until(lambda: len(prober.woken) == 2)
+    assert prober.results(KEY)["stats"].value == "seven"
+
+
 async def test_nobody_there_is_an_answer_too(prober):
     result = await prober.ask(Probe("stats", "localhost:1", METHOD, b"", decode))
     assert result.code == "UNAVAILABLE"

@@ -144,8 +144,9 @@ class Prober:
                     reason=_reason(error),
                     message=error.details() or "",
                 )
-            except (DecodeError, ValueError, OSError) as error:
-                return ProbeResult(time=self._clock.now(), code="UNKNOWN", message=str(error))
+            except Exception as error:  # noqa: BLE001  the boundary: whatever a decoder stumbles over is no end
+                message = str(error) or type(error).__name__
+                return ProbeResult(time=self._clock.now(), code="UNKNOWN", message=message)
 
     async def _repeat(self, key: Reference, target: _Target, probe: Probe) -> None:
         while True:
