@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_MAX_MANIFEST = 4 << 20
+"""Registries need take no longer ones."""
+_MAX_ERROR = 1 << 20
+"""Of what a registry says is wrong, more is not read."""
 _TIMEOUT = httpx.Timeout(30, read=300, write=300)
 _LOOPBACK = re.compile(r"^(localhost|127\.[0-9.]+)(:[0-9]+)?$")
 _PARAMETER = re.compile(r'([a-z_]+)="([^"]*)"')
@@ -105,7 +109,13 @@ class Registry:
         """An image manifest by tag or digest; None where there is none."""
         headers = {"accept": IMAGE_MANIFEST}
         with self._request("GET", f"/manifests/{reference}", headers=headers, may_miss=True) as response:
-            return None if _is_missing(response) else response.read()
+            if _is_missing(response):
+                return None
+            content = _read(response, _MAX_MANIFEST)
+            if content is None:
+                message = f"{self._uri}:{reference} is larger than {_MAX_MANIFEST} bytes"
+                raise StoreError(self._uri, message)
+            return content
 
     def put_manifest(self, reference: str, manifest: Mapping[str, object]) -> None:
         """Put an image manifest under a tag."""
@@ -138,6 +148,16 @@ def _is_missing(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.NOT_FOUND
 
 
+def _read(response: httpx.Response, limit: int) -> bytes | None:
+    """The body of a response; None where it is longer than the limit, and then it was not read on."""
+    content = bytearray()
+    for chunk in response.iter_bytes(CHUNK):
+        content += chunk
+        if len(content) > limit:
+            return None
+    return bytes(content)
+
+
 def _token(granted: bytes) -> str:
     """The token in a registry's answer; empty where there is none."""
     try:
@@ -151,7 +171,7 @@ def _say(response: httpx.Response) -> str:
     """What a registry says is wrong: its error list, or the status line."""
     line = f"{response.status_code} {response.reason_phrase}"
     try:
-        problem = json.loads(response.read())["errors"][0]
+        problem = json.loads(_read(response, _MAX_ERROR) or b"")["errors"][0]
     except (ValueError, LookupError, TypeError):
         return line
     return f"{line}: {str(problem.get('message') or problem.get('code'))[:200]}"
