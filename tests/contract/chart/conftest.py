@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from innervate_kinds.registry import ROOMS
 from innervate_local import binaries
 from innervate_local.control_plane import ControlPlane
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 CHART = Path(__file__).resolve().parents[3] / "charts" / "innervate"
 NAMESPACE = "innervate-system"
 RELEASE = "innervate"
-DEFINITIONS = ("computepools.innervate.dev", "memorystores.innervate.dev")
+DEFINITIONS = tuple(sorted(f"{room.kind.plural}.{room.kind.group}" for room in ROOMS))
 
 
 class Cluster:
@@ -89,7 +90,7 @@ def cluster(plane: ControlPlane, tmp_path: Path) -> Iterator[Cluster]:
     for store in json.loads(held)["items"]:
         where = (store["metadata"]["name"], "-n", store["metadata"]["namespace"])
         made.kubectl("patch", "memorystore", *where, "--type=merge", '-p={"metadata":{"finalizers":null}}')
-    made.kubectl("delete", "crd", *DEFINITIONS, "--ignore-not-found", "--timeout=60s")
+    made.kubectl("delete", "crd", *DEFINITIONS, "--ignore-not-found", "--timeout=240s")
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ import shutil
 
 import pytest
 import yaml
+from innervate_kinds.registry import ROOMS
 
 pytestmark = pytest.mark.contract
 
-DEFINITIONS = {"computepools.innervate.dev", "memorystores.innervate.dev"}
+DEFINITIONS = {f"{room.kind.plural}.{room.kind.group}" for room in ROOMS}
 STORE = {
     "apiVersion": "innervate.dev/v1alpha1",
     "kind": "MemoryStore",
