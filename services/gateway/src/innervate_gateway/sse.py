@@ -51,7 +51,8 @@ class EventFilter:
         """
         if self._rest:
             data = self._rest + data
-        cut = _last_end(data)
+        # Engines mostly send whole events.
+        cut = len(data) if data.endswith(b"\n\n") else _last_end(data)
         if cut == 0:
             self._rest = data
             if len(data) > MAX_EVENT_BYTES:
