@@ -1,8 +1,7 @@
-"""A caller's connection: HTTP/1.1 in, answers and streams out, and everything a caller may do wrong."""
+"""A caller's connection: HTTP/1.1 in, one request after the other, and everything a caller may do wrong."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
@@ -10,26 +9,25 @@ import httptools
 from innervate_service.logs import get_logger
 
 from innervate_gateway import metrics, wire
+from innervate_gateway.answering import WRITE_BUFFER_BYTES, AnsweringConnection
 from innervate_gateway.errors import Refusal, Refused
 from innervate_gateway.request import MAX_HEADERS, Request, head_too_large, memory_full, too_large, too_late
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
-    from innervate_gateway.core import Core, Work
+    from innervate_gateway.core import Core
 
-_WRITE_BUFFER_BYTES: Final = 256 * 1024
 _LINGER_SECONDS: Final = 1.0
 """How long what a refused caller still sends is thrown away: closing at once could lose the refusal."""
 _LINGER_BYTES: Final = 64 * 1024 * 1024
-_JOINED_BYTES: Final = 16 * 1024
-"""A longer body is not copied to stand behind its head."""
 _MAX_WAITING: Final = 64
 """Requests that may wait behind one of the same connection; who sends more ahead is cut off."""
 _log = get_logger(__name__)
 
 
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(AnsweringConnection):
     """A connection of a caller.
 
     Parameters
@@ -45,20 +43,12 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_begin",
         "_building",
-        "_chunked",
         "_connections",
-        "_core",
-        "_current",
-        "_deadline",
         "_idle_bytes",
         "_lingering",
         "_moved",
         "_parser",
-        "_transport",
         "_waiting",
-        "congested",
-        "due",
-        "work",
     )
 
     def __init__(
@@ -67,25 +57,15 @@ class ClientConnection(asyncio.Protocol):
         connections: set[ClientConnection],
         begin: Callable[[ClientConnection, Request], None],
     ) -> None:
-        self._core = core
+        super().__init__(core)
         self._connections = connections
         self._begin = begin
-        self.work: Work | None = None
-        """What is being done for the current request."""
-        self.due = float("inf")
-        """Event loop time at which `on_due` is to be called."""
-        self._deadline = float("inf")
-        self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._building: Request | None = None
         self._waiting: deque[Request] = deque()
-        self._current: Request | None = None
         self._idle_bytes = 0
         self._moved = False
         self._lingering = -1
-        self._chunked = False
-        self.congested = False
-        """Whether the caller takes its answer slower than it comes."""
 
     # -- asyncio
 
@@ -97,7 +77,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._connections.add(self)
         metrics.CONNECTIONS.inc()
-        stream.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        stream.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.due = self._core.loop.time() + self._core.limits.head_seconds
 
     def data_received(self, data: bytes) -> None:
@@ -145,6 +125,7 @@ class ClientConnection(asyncio.Protocol):
             if request is not None:
                 self._let_go(request)
         self._waiting.clear()
+        self._forget()
         work, self.work = self.work, None
         if work is not None:
             work.abandon()
@@ -161,8 +142,7 @@ class ClientConnection(asyncio.Protocol):
         self.congested = False
         if self._current is not None:
             self.due = self._deadline
-            if self.work is not None:
-                self.work.resume()
+            self._go_on_answering()
         elif self._lingering < 0:
             self.due = self._core.loop.time() + self._core.limits.idle_seconds
             self._core.loop.call_soon(self._go_on)
@@ -242,52 +222,6 @@ class ClientConnection(asyncio.Protocol):
             # One request at a time: a caller that sends the next early waits here.
             self._transport.pause_reading()
 
-    # -- answers
-
-    def begin_work(self, work: Work, *, deadline: float) -> None:
-        """Say what is being done for the current request, and until when it may take."""
-        self.work = work
-        self.due = self._deadline = deadline
-
-    def refuse(self, refusal: Refusal, headers: bytes = b"") -> None:
-        """Answer the current request with an error."""
-        self.answer(refusal.status, wire.refusal_headers(refusal) + headers, refusal.body())
-
-    def answer(self, status: int, headers: bytes, body: bytes) -> None:
-        """Answer the current request."""
-        transport = self._transport
-        if transport is None:
-            return
-        head = wire.head(status, self._core.date, headers, length=len(body), close=self._closes)
-        if len(body) < _JOINED_BYTES:
-            transport.write(head + body)
-        else:
-            transport.writelines((head, body))
-        self._done()
-
-    def begin_stream(self, headers: bytes) -> None:
-        """Begin an answer whose length is not known."""
-        transport, current = self._transport, self._current
-        if transport is None or current is None:
-            return
-        self._chunked = current.version != "1.0"
-        if self._chunked:
-            headers += b"transfer-encoding: chunked\r\n"
-        else:
-            current.keep_alive = False
-        transport.write(wire.head(200, self._core.date, headers, length=None, close=self._closes))
-
-    def stream(self, data: bytes) -> None:
-        """Send a part of it."""
-        if self._transport is not None and data:
-            self._transport.write(wire.chunk(data) if self._chunked else data)
-
-    def end_stream(self, data: bytes) -> None:
-        """Send the last part of it."""
-        if self._transport is not None:
-            self._transport.write(wire.last_chunks(data) if self._chunked else data)
-            self._done()
-
     # -- times
 
     def on_due(self) -> None:
@@ -307,11 +241,6 @@ class ClientConnection(asyncio.Protocol):
         """Close it unless a request is being done or has begun to come; then after that."""
         if self._current is None and self._building is None and self._transport is not None:
             self._transport.close()
-
-    def abort(self) -> None:
-        """Cut it."""
-        if self._transport is not None:
-            self._transport.abort()
 
     # -- from one request to the next
 
@@ -392,8 +321,3 @@ class ClientConnection(asyncio.Protocol):
     def _takes_next(self) -> bool:
         """Whether the request being read is the next to be done."""
         return self._ready and not self._waiting
-
-    @property
-    def _closes(self) -> bool:
-        """Whether the connection ends with the current answer."""
-        return self._current is None or not self._current.keep_alive or self._core.draining

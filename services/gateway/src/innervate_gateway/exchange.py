@@ -372,7 +372,8 @@ class Exchange:
         try:
             self._answer_caller()
         finally:
-            self._drop_answer()
+            self._caller.owe(self._held)
+            self._answer, self._held = [], 0
             if self._entered is not None:
                 self._core.admission.leave(self._core.loop.time() - self._entered)
 
