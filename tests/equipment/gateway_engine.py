@@ -168,6 +168,18 @@ class Engine:
         writer.write(json.dumps(self.document).encode())
         return False
 
+    async def _stream_until_closed(self, writer: asyncio.StreamWriter, asked: Asked) -> bool:  # noqa: ARG002
+        """Stream without chunks: the end of the connection is the end of the stream."""
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        writer.write(b"".join(self.events))
+        return False
+
+    async def _cut_until_closed(self, writer: asyncio.StreamWriter, asked: Asked) -> bool:  # noqa: ARG002
+        """Answer without a length, but for its last byte."""
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+        writer.write(json.dumps(self.document).encode()[:-1])
+        return False
+
     async def _answer_and_close(self, writer: asyncio.StreamWriter, asked: Asked) -> bool:
         """Answer as if the connection stayed open, and close it."""
         await self._answer(writer, asked)

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from eventually import eventually
 from gateway_cluster import SLICES, slice_document
-from gateway_engine import Engine
+from gateway_engine import Engine, stream_events
 from gateway_process import CHAT, RunningGateway, chat, read_reply
 from innervate_api.exchange.v1 import exchange_pb2 as pb
 
@@ -110,6 +110,25 @@ async def test_connections_that_grew_too_old_cost_no_request(start):
             assert (await gateway.ask()).status == 200
     async with start(engine=Engine(behaviour="until_closed")) as gateway:
         assert (await gateway.ask()).document == gateway.engine.document
+
+
+async def test_an_answer_without_a_length_must_come_to_its_end(start):
+    engine = Engine(behaviour="stream_until_closed")
+    async with start(engine=engine) as gateway:
+        for ends in (b"\n\n", b"\n"):
+            engine.events = [*stream_events()[:-1], b"data: [DONE]" + ends]
+            reply = await gateway.ask(chat(stream=True))
+            assert (reply.status, b"error" in reply.body, reply.body.count(b"[DONE]")) == (200, False, 1)
+        engine.events = stream_events()[:-1]
+        reply = await gateway.ask(chat(stream=True))
+        assert (b"three" in reply.body, b"[DONE]" in reply.body) == (True, False)
+        assert b"in the middle" in reply.body
+        outcomes = [each.outcome for each in await listed(gateway)]
+        answered = pb.EXCHANGE_OUTCOME_ANSWERED
+        assert outcomes == [answered, answered, pb.EXCHANGE_OUTCOME_FAILED]
+    async with start(engine=Engine(behaviour="cut_until_closed")) as gateway:
+        reply = await gateway.ask()
+        assert (reply.status, "in the middle" in reply.error["message"]) == (502, True)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -99,6 +99,14 @@ class Usage(NamedTuple):
     output: int = 0
 
 
+def usage_in(answer: bytes) -> Usage | None:
+    """The usage that an engine's whole answer tells, or none; None where it is no JSON."""
+    try:
+        return usage_of(orjson.loads(answer)) or Usage()
+    except orjson.JSONDecodeError:
+        return None
+
+
 def usage_of(document: object) -> Usage | None:
     """The usage in an engine's answer, or in a chunk of it; None where there is none."""
     if not isinstance(document, dict):

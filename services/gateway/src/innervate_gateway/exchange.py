@@ -9,12 +9,10 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
 from innervate_gateway import metrics
 from innervate_gateway.account import Account
 from innervate_gateway.choice import choose_endpoint
-from innervate_gateway.completions import Usage, engine_body, parse_completion, usage_of
+from innervate_gateway.completions import Usage, engine_body, parse_completion, usage_in
 from innervate_gateway.errors import Refusal, Refused
 from innervate_gateway.records import Outcome
 from innervate_gateway.sse import BadStream, EventFilter
@@ -215,7 +213,7 @@ class Exchange:
             self._held += len(data)
             self._answer.append(data)
 
-    def on_end(self) -> None:
+    def on_end(self, *, framed: bool) -> None:
         """See `upstream.Answer`."""
         self._upstream = None
         status, now = self._status, self._core.loop.time()
@@ -226,9 +224,15 @@ class Exchange:
             self._failed(f"it answered {status} to the gateway's own key or model name", eject=False)
             return
         if self._events is not None:
-            self._account.use(self._events.usage or Usage())
-        elif status == 200:
-            self._account.use(_usage_in(b"".join(self._answer)))
+            usage, ended = self._events.usage, self._events.done
+        else:
+            usage = usage_in(b"".join(self._answer)) if status == 200 else Usage()
+            ended = usage is not None
+        if not framed and not ended:
+            self._failed("it ended its answer in the middle", eject=True)
+            return
+        if status == 200:
+            self._account.use(usage or Usage())
         endpoint = self._account.end(now, error=str(status) if status >= 400 else "")
         if endpoint is not None:
             endpoint.succeeded()
@@ -392,10 +396,3 @@ class Exchange:
             caller.end_stream(b"data: " + refusal.body() + b"\n\n")
         else:
             caller.refuse(refusal, self._headers)
-
-
-def _usage_in(answer: bytes) -> Usage:
-    try:
-        return usage_of(orjson.loads(answer)) or Usage()
-    except orjson.JSONDecodeError:
-        return Usage()

@@ -73,6 +73,11 @@ class EventFilter:
             self.events += 1
         return whole
 
+    @property
+    def done(self) -> bool:
+        """Whether ``[DONE]`` has come, with the empty line behind it or without."""
+        return bool(self.held) or _data(self._rest) == _DONE
+
     def finish(self) -> bytes:
         """What is left at the end of the stream, the held end included."""
         rest, self._rest = self._rest, b""

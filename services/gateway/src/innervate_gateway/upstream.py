@@ -28,8 +28,14 @@ class Answer(Protocol):
     def on_data(self, data: bytes) -> None:
         """A part of the body has arrived."""
 
-    def on_end(self) -> None:
-        """The answer is complete; its connection is no longer ours."""
+    def on_end(self, *, framed: bool) -> None:
+        """The answer is complete; its connection is no longer ours.
+
+        Parameters
+        ----------
+        framed
+            Whether its end was told: of another one, the connection's end is all that is known.
+        """
 
     def on_failed(self, reason: str, *, fresh: bool) -> None:
         """The answer will not become complete.
@@ -205,7 +211,7 @@ class UpstreamConnection(asyncio.Protocol):
             body, self._body = self._body, []
             answer.on_data(body[0] if len(body) == 1 else b"".join(body))
         if self._done and self._answer is answer:
-            self._answer = None
+            self._answer, framed = None, self._framed
             if self._reusable and self._transport is not None and not self._transport.is_closing():
                 self._fresh = False
                 self._reset()
@@ -214,7 +220,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._endpoint.give(self)
             elif self._transport is not None:
                 self._transport.close()
-            answer.on_end()
+            answer.on_end(framed=framed)
 
     def _fail(self, reason: str) -> None:
         answer, self._answer = self._answer, None
