@@ -204,6 +204,27 @@ async def test_names_of_feedback_are_bounded(log, reader):
         await judged(reader, (one, "another", 1))
 
 
+async def test_feedback_of_too_many_names_is_refused_whole(log, reader):
+    full, other = record(), record()
+    await write(log, full, other)
+    await judged(reader, *((full, f"name{number}", 1) for number in range(15)))
+    with pytest.raises(InvalidArgument, match=r"feedback\[3\]\.name"):
+        await judged(
+            reader,
+            (other, "success", 1),
+            (full, "name0", 1),
+            (full, "success", 1),
+            (full, "another", 1),
+            (other, "style", 1),
+        )
+    assert (await counts(reader))["stable-7"][4:] == (0, 0)
+    assert {len(each.feedback) for each in await everything(reader)} == {0, 15}
+    # What is there already takes no more room, and of one report's names the last may be the last.
+    answers = await judged(reader, (full, "name0", 1), (full, "success", 1), (full, "success", 0))
+    assert answers == [ALREADY_REPORTED, RECORDED, ALREADY_REPORTED]
+    assert (await counts(reader))["stable-7"][4:] == (1, 1)
+
+
 async def test_the_log_is_filtered(log, reader):
     await write(
         log,

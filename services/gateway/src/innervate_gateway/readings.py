@@ -120,7 +120,7 @@ class LogReader:
         Raises
         ------
         InvalidArgument
-            A feedback is malformed; nothing was joined.
+            A feedback is malformed, or one too many for its exchange; nothing was joined.
         """
         if len(reports) > MAX_FEEDBACK:
             raise InvalidArgument("feedback", f"{len(reports)} of them", f"must be at most {MAX_FEEDBACK}")
