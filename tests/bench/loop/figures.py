@@ -63,6 +63,11 @@ def of_kills(rounds: Sequence[dict[str, Any]]) -> list[Figure]:
     return [
         Figure(metric=f"loops with a kill ({told})", unit="", ours=[hits.total()]),
         Figure(
+            metric="of those, with the bad candidate under way",
+            unit="",
+            ours=[sum(bool(each["victim"] and each["killed_at"]) for each in rounds)],
+        ),
+        Figure(
             metric="violations in all of them: see docs/benchmarks.md",
             unit="",
             ours=[sum(len(each["violations"]) for each in rounds)],
