@@ -251,6 +251,29 @@ def test_a_command_that_nobody_understands_is_told_once(text: str) -> None:
     assert made.writes == writes
 
 
+def test_a_command_that_comes_again_after_others_does_nothing() -> None:
+    made = world("b", "c", rates={"b": 0.95, "c": 0.95}, approval="Manual")
+    until(made, "AwaitingApproval")
+    made.command("one", "approve")
+    for _ in range(200):
+        made.settle()
+        if made.ended and made.step == "AwaitingApproval":
+            break
+        made.pass_time(10, requests=200)
+    assert made.status["candidate"]["name"] == "try-c"
+    for number in range(31):
+        made.command(f"number-{number}", "explode")
+        made.settle()
+    made.command("one", "approve")
+    made.settle()
+    assert made.step == "AwaitingApproval"
+    assert made.status["lastCommand"]["id"] == "number-30"
+    made.command("number-31", "explode")
+    made.settle()
+    assert len(made.status["handledCommands"]) == 32
+    assert "one" not in made.status["handledCommands"]
+
+
 def test_an_unsigned_release_is_refused_before_it_gets_an_arm() -> None:
     made = world("b")
     made.verify("b", verified=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from innervate_kinds.learning_pipeline import canary, candidates, commands, gating, traffic, training
 from innervate_kinds.learning_pipeline.ending import finish, leave, revert
 from innervate_kinds.learning_pipeline.record import (
+    REMEMBERED_COMMANDS,
     Action,
     CommandResult,
     Entry,
@@ -153,8 +154,8 @@ def _rolling_back(scene: Scene) -> State:
 def _commanded(scene: Scene) -> State | None:
     """Handle a command that was not handled yet."""
     command = commands.read(scene.pipeline.metadata.annotations)
-    last = scene.state.last_command
-    if command is None or (last is not None and last.id == command.id):
+    handled, last = scene.state.handled_commands, scene.state.last_command
+    if command is None or command.id in handled or (last is not None and last.id == command.id):
         return None
     after, message = _obey(scene, command)
     told = LastCommand(
@@ -164,7 +165,9 @@ def _commanded(scene: Scene) -> State | None:
         message=message,
         time=scene.now,
     )
-    return (after or scene.state).model_copy(update={"last_command": told})
+    # Whoever applies an old manifest again, or puts a backup back, must not repeat what was told then.
+    handled = (*handled, command.id)[-REMEMBERED_COMMANDS:]
+    return (after or scene.state).model_copy(update={"last_command": told, "handled_commands": handled})
 
 
 def _obey(scene: Scene, command: Command) -> tuple[State | None, str]:

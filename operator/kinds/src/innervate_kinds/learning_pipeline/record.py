@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -221,6 +221,10 @@ class CommandResult(StrEnum):
     REFUSED = "Refused"
 
 
+REMEMBERED_COMMANDS: Final = 32
+"""Of so many commands the ids are kept."""
+
+
 class LastCommand(Model):
     """The last command, handled once."""
 
@@ -263,10 +267,14 @@ class LearningPipelineStatus(Status):
     """What was live when and what was refused, the newest first."""
     last_command: LastCommand | None = None
     """The last command."""
+    handled_commands: Annotated[
+        tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=REMEMBERED_COMMANDS)
+    ] = ()
+    """Ids of the last commands, the newest last: none of them is handled again."""
 
 
 ACTS_ON = (
     *("stable", "candidate", "step", "rollout", "traffic", "previous"),
-    *("gates", "detection", "completed", "history", "lastCommand"),
+    *("gates", "detection", "completed", "history", "lastCommand", "handledCommands"),
 )
 """JSON names of what plans act on, and of what must not be told late."""
