@@ -185,9 +185,11 @@ class _Children:
     def _called(self) -> list[Manifest]:
         """Where the service connects to."""
         external = self.store.spec.storage.external
-        storage: Manifest = {"ports": [network.port(external.port if external else PORT)]}
-        if not external:
-            storage["to"] = [{"podSelector": {"matchLabels": self._selector(REDIS)}}]
+        redis = {"podSelector": {"matchLabels": self._selector(REDIS)}}
+        storage: Manifest = {
+            "to": network.anywhere() if external else [redis],
+            "ports": [network.port(external.port if external else PORT)],
+        }
         return [storage, network.dns(), network.identity(self.config), *network.telemetry(self.config)]
 
     def _network(
