@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -165,7 +166,14 @@ def test_the_store_alone_may_be_reached(uri: str, endpoint: str | None, port: in
     artifact = release(uri=uri).spec.artifact.model_copy(update={"endpoint": endpoint})
     names_, store = releases.egress(artifact)
     assert {each["port"] for each in names_["ports"]} == {53}
-    assert store == {"ports": [{"port": port, "protocol": "TCP"}]}
+    assert store["ports"] == [{"port": port, "protocol": "TCP"}]
+    # Wherever it is, but not where a node gives out credentials.
+    pods, *blocks = store["to"]
+    assert pods == {"namespaceSelector": {}}
+    assert [each["ipBlock"]["cidr"] for each in blocks] == ["0.0.0.0/0", "::/0"]
+    excepted = [ip_network(text) for each in blocks for text in each["ipBlock"]["except"]]
+    for metadata in ("169.254.169.254", "fe80::1", "fd00:ec2::254"):
+        assert any(ip_address(metadata) in network for network in excepted)
 
 
 def test_a_volume_needs_no_network() -> None:
