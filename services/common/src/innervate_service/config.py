@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 DEFAULT_PATH = Path("/etc/innervate/config/config.json")
@@ -180,3 +180,33 @@ def _describe(path: str, field: str, problem: object) -> str:
 
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+class ObjectName(ConfigModel):
+    """A namespaced name in the cluster."""
+
+    namespace: Annotated[str, Field(min_length=1, max_length=63)]
+    """Its namespace."""
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Its name."""
+
+
+class RedisConfig(ConfigModel):
+    """Where a service's Redis is: by `host` and what follows, or by `url_file` alone."""
+
+    url_file: Path | None = None
+    """Holds ``rediss://user:password@host:port/0`` of a Redis that is somebody else's."""
+    host: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    """DNS name; its certificate must hold it."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 6379
+    """TCP port."""
+    tls: bool = True
+    """TLS with the service's own certificate as the client's."""
+    password_file: Path | None = Path("/etc/innervate/redis/password")
+    """Holds the password; read again for every connection, so it can be rotated. Null for none."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.host is None) == (self.url_file is None):
+            raise ValueError("exactly one of host and urlFile must be given")
+        return self

@@ -5,11 +5,11 @@ Model name, traffic and variants are read from the InferencePool itself, see `ro
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from innervate_service.authorization import AccountPattern
-from innervate_service.config import Address, ConfigModel, ServiceConfig
-from pydantic import Field, model_validator
+from innervate_service.config import Address, ConfigModel, ObjectName, RedisConfig, ServiceConfig
+from pydantic import Field
 
 _Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -23,36 +23,6 @@ class ContentPolicy(StrEnum):
     """SHA-256 of both bodies."""
     FULL = "Full"
     """Digests and the bodies themselves, each up to a limit."""
-
-
-class ObjectName(ConfigModel):
-    """A namespaced name in the cluster."""
-
-    namespace: Annotated[str, Field(min_length=1, max_length=63)]
-    """Its namespace."""
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Its name."""
-
-
-class RedisConfig(ConfigModel):
-    """Where the exchange log's Redis is: by `host` and what follows, or by `url_file` alone."""
-
-    url_file: Path | None = None
-    """Holds ``rediss://user:password@host:port/0`` of a Redis that is not the pool's own."""
-    host: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    """DNS name; its certificate must hold it."""
-    port: Annotated[int, Field(ge=1, le=65_535)] = 6379
-    """TCP port."""
-    tls: bool = True
-    """TLS with the service's own certificate as the client's."""
-    password_file: Path | None = Path("/etc/innervate/redis/password")
-    """Holds the password; read again for every connection, so it can be rotated. Null for none."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.host is None) == (self.url_file is None):
-            raise ValueError("exactly one of host and urlFile must be given")
-        return self
 
 
 class AdmissionConfig(ConfigModel):

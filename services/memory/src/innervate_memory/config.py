@@ -1,12 +1,11 @@
 """The memory service's configuration."""
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from innervate_service.authorization import AccessRule
-from innervate_service.config import ConfigModel, ServiceConfig
-from pydantic import Field, model_validator
+from innervate_service.config import ConfigModel, ObjectName, RedisConfig, ServiceConfig
+from pydantic import Field
 
 _Seconds = Annotated[int, Field(ge=1, le=100 * 365 * 86_400)]
 
@@ -18,36 +17,6 @@ class Durability(StrEnum):
     """Redis has synced it to disk."""
     EVERY_SECOND = "EverySecond"
     """Redis holds it; a crash of its node may lose the last second."""
-
-
-class ObjectName(ConfigModel):
-    """A namespaced name in the cluster."""
-
-    namespace: Annotated[str, Field(min_length=1, max_length=63)]
-    """Its namespace."""
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Its name."""
-
-
-class RedisConfig(ConfigModel):
-    """Where the store's Redis is: by `host` and what follows, or by `url_file` alone."""
-
-    url_file: Path | None = None
-    """Holds ``rediss://user:password@host:port/0`` of a Redis that is not the store's own."""
-    host: Annotated[str, Field(min_length=1, max_length=253)] | None = None
-    """DNS name; its certificate must hold it."""
-    port: Annotated[int, Field(ge=1, le=65_535)] = 6379
-    """TCP port."""
-    tls: bool = True
-    """TLS with the service's own certificate as the client's."""
-    password_file: Path | None = Path("/etc/innervate/redis/password")
-    """Holds the password; read again for every connection, so it can be rotated. Null for none."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.host is None) == (self.url_file is None):
-            raise ValueError("exactly one of host and urlFile must be given")
-        return self
 
 
 class ForgetConfig(ConfigModel):
