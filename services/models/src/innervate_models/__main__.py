@@ -135,6 +135,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     def tell(count: int) -> None:
         nonlocal done
         done += count
+        # Progress is what a program at a terminal prints.
         print(f"\r{done} of {len(asked)} questions", end="", file=sys.stderr, flush=True)  # noqa: T201
 
     scores = evaluation.evaluate(model, asked, progress=tell if sys.stderr.isatty() else None)
