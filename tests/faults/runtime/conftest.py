@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
-from innervate_kinds.api.kind import NAMESPACE, Kind, Reference
+from fault_plane import eventually, install
 from innervate_local.control_plane import ControlPlane
 from innervate_operator import credentials
 from innervate_operator.client import Client, Open, Transport
@@ -21,12 +19,9 @@ from operator_config import config
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from innervate_kinds.api.kind import Reference
     from innervate_kinds.api.room import Room
 
-ROOT = Path(__file__).parents[3]
-CRD = Kind(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
-)
 POLL_SECONDS = 0.2
 
 
@@ -112,59 +107,9 @@ async def process(
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane whose garbage collector and workload controllers run; our CRDs are installed."""
 
-    async def install(running: ControlPlane) -> None:
-        transport = Transport(credentials.load(running.kubeconfig))
-        client = Client(transport, Open())
-        for path in sorted((ROOT / "crds").glob("*.yaml")):
-            manifest = yaml.safe_load(path.read_text())
-            await client.apply(Reference.of(CRD, manifest), manifest, manager="test")
-            names = manifest["spec"]["names"]
-            kind = Kind(manifest["spec"]["group"], "v1alpha1", names["kind"], names["plural"])
-            await eventually(lambda kind=kind: served(client, kind))
-        await transport.close()
-
-    async def served(client: Client, kind: Kind) -> bool:
-        with contextlib.suppress(Exception):
-            async for _ in client.pages(kind):
-                return True
-        return False
-
     with ControlPlane(tmp_path_factory.mktemp("faults"), controller_manager=True) as running:
         asyncio.run(install(running))
         yield running
-
-
-@pytest.fixture
-async def admin(plane: ControlPlane) -> AsyncIterator[Client]:
-    """An administrator."""
-    transport = Transport(credentials.load(plane.kubeconfig))
-    yield Client(transport, Open())
-    await transport.close()
-
-
-@pytest.fixture
-def namespace(admin: Client) -> Callable[[str], Any]:
-    """Makes a namespace."""
-
-    async def make(name: str) -> str:
-        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        await admin.create(Reference.of(NAMESPACE, manifest), manifest, manager="test")
-        return name
-
-    return make
-
-
-async def eventually(check: Callable[[], Any], *, seconds: float = 90.0) -> Any:
-    """The first true result of a check, which may be a coroutine function."""
-    end = asyncio.get_running_loop().time() + seconds
-    while True:
-        found = check()
-        if asyncio.iscoroutine(found):
-            found = await found
-        if found:
-            return found
-        assert asyncio.get_running_loop().time() < end, "it did not become true"
-        await asyncio.sleep(0.1)
 
 
 @pytest.fixture
