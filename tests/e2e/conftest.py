@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command import command
 from innervate import setup_tracing
 from innervate_local import binaries, images
 from innervate_local.cluster import Cluster
@@ -15,6 +16,8 @@ from tests.e2e.lab import OBSERVABILITY, SYSTEM, Lab, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from command import Innervate
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = os.environ.get("INNERVATE_TEST_CLUSTER", "innervate-test")
@@ -68,3 +71,12 @@ def shop(lab: Lab) -> Iterator[str]:
         lab.apply(*accounts, store("support", namespace, reclaimPolicy="Delete"))
         lab.ready("memorystore", "support", namespace)
         yield namespace
+
+
+@pytest.fixture
+def innervate(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Innervate]:
+    """Run the command as the cluster's administrator."""
+    with command(monkeypatch, capsys, str(lab.cluster.kubeconfig)) as run:
+        yield run

@@ -6,12 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command import command
 from innervate_local import images
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from command import Innervate
 
     from tests.e2e.lab import Lab
@@ -121,14 +118,6 @@ def job(namespace: str) -> dict[str, Any]:
             "storage": {"size": "64Mi"},
         },
     }
-
-
-@pytest.fixture
-def innervate(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Innervate]:
-    with command(monkeypatch, capsys, str(lab.cluster.kubeconfig)) as run:
-        yield run
 
 
 def test_a_killed_runner_is_replaced_and_asks_nothing_again(lab: Lab, innervate: Innervate) -> None:

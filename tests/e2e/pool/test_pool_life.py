@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import letter_model
 import pytest
-from command import command
 from innervate import ChatClient
 
 from tests.e2e.pool.caller import Caller
@@ -50,14 +49,6 @@ def pool(namespace: str, *traffic: dict[str, Any]) -> dict[str, Any]:
             "traffic": list(traffic),
         },
     }
-
-
-@pytest.fixture
-def innervate(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Innervate]:
-    with command(monkeypatch, capsys, str(lab.cluster.kubeconfig)) as run:
-        yield run
 
 
 @pytest.fixture

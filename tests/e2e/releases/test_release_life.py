@@ -7,7 +7,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command import command
 from innervate_local import images
 
 if TYPE_CHECKING:
@@ -28,14 +27,6 @@ SECURITY = {
     "runAsUser": 65532,
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-
-
-@pytest.fixture
-def innervate(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Innervate]:
-    with command(monkeypatch, capsys, str(lab.cluster.kubeconfig)) as run:
-        yield run
 
 
 @pytest.fixture
