@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "innervate"
 API_PORT = 6443
+_ANSWER_S = 30
 _NODES = (("core", "cpu"), ("edge", "edge"))
 """Name and pool of each node, the one that can be cut off last."""
 
@@ -147,6 +149,8 @@ class Cluster:
                 return
             if ended := [name for name, runs in self._running().items() if not runs]:
                 say(f"cluster {self.name} starts anew: {', '.join(ended)} ended")
+            elif state.read(self.name):
+                say(f"cluster {self.name} starts anew: it did not come up to its end, or does not answer")
             preflight.require()
             packages.ensure(*packages.NODE)
             for binary in ("etcd", "kubernetes", "pause"):
@@ -171,14 +175,19 @@ class Cluster:
             self._remove()
 
     def is_up(self) -> bool:
-        """Tell whether `up` came to its end and everything it started still runs."""
+        """Tell whether `up` came to its end, everything it started still runs, and the API server answers.
+
+        An API server whose machine is busy is not ready for moments: it is asked again for a while.
+        """
         known = state.read(self.name)
-        return bool(
-            known
-            and known.ready
-            and all(self._running().values())
-            and kubectl.attempt(self.kubeconfig, "get", "--raw", "/readyz").returncode == 0
-        )
+        deadline = time.monotonic() + _ANSWER_S
+        while known and known.ready and all(self._running().values()):
+            if kubectl.attempt(self.kubeconfig, "get", "--raw", "/readyz").returncode == 0:
+                return True
+            if time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        return False
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl as the administrator.
