@@ -1,1 +1,1 @@
-"""Interfaces of the memory service."""
+"""Interfaces of the exchange log."""

@@ -1,0 +1,1 @@
+"""Environments to practise in, served over the network."""
