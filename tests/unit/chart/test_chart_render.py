@@ -197,7 +197,7 @@ def test_network_policy_opens_what_is_needed_only(render):
     assert [[port["port"] for port in rule["ports"]] for rule in policy["egress"]] == [
         [53, 53],
         [8443],
-        [7443],
+        [7443, 8081],
         [14317],
     ]
     assert policy["egress"][1]["to"] == [{"ipBlock": {"cidr": "192.0.2.0/24"}}]

@@ -15,14 +15,17 @@ from google.rpc import (  # type: ignore[import-untyped]  # ships no py.typed
     error_details_pb2,
     status_pb2,
 )
-from innervate_kinds.api.reader import Probe, ProbeResult
+from innervate_kinds.api.reader import HttpProbe, Probe, ProbeResult
 from innervate_service.logs import get_logger
+
+from innervate_operator.page import Pages, PageUnread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from innervate_kinds.api.kind import Reference
+    from innervate_kinds.api.reader import AnyProbe
 
     from innervate_operator.clock import Clock
 
@@ -38,7 +41,7 @@ _log = get_logger(__name__)
 class _Target:
     """Probes of one resource."""
 
-    probes: dict[str, Probe]
+    probes: dict[str, AnyProbe]
     results: dict[str, ProbeResult] = field(default_factory=dict)
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -82,6 +85,7 @@ class Prober:
         self._places = asyncio.Semaphore(concurrent)
         self._targets: dict[Reference, _Target] = {}
         self._lines: dict[tuple[str, str, str], _Line] = {}
+        self._pages = Pages(timeout_seconds=_TIMEOUT_SECONDS)
 
     def results(self, key: Reference) -> Mapping[str, ProbeResult]:
         """Last answers of a resource's probes, by name."""
@@ -93,7 +97,7 @@ class Prober:
         target = self._targets.get(key)
         return target is None or target.probes.keys() <= target.results.keys()
 
-    def set(self, key: Reference, probes: Sequence[Probe]) -> None:
+    def set(self, key: Reference, probes: Sequence[AnyProbe]) -> None:
         """Ask these from now on, in place of what was asked before."""
         target = self._targets.get(key)
         if target is None:
@@ -126,17 +130,19 @@ class Prober:
         for line in self._lines.values():
             await line.channel.close()
         self._lines.clear()
+        await self._pages.close()
 
-    async def ask(self, probe: Probe) -> ProbeResult:
+    async def ask(self, probe: AnyProbe) -> ProbeResult:
         """Ask once; a failure is an answer too."""
         async with self._places:
             try:
-                call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._line(probe).unary_unary(
-                    probe.method
-                )
-                metadata = (("authorization", f"Bearer {self._token()}"),)
-                content = await call(probe.request, timeout=_TIMEOUT_SECONDS, metadata=metadata)
-                return ProbeResult(time=self._clock.now(), value=probe.decode(content))
+                if isinstance(probe, HttpProbe):
+                    value = probe.decode(await self._pages.read(probe))
+                else:
+                    value = probe.decode(await self._call(probe))
+                return ProbeResult(time=self._clock.now(), value=value)
+            except PageUnread as error:
+                return ProbeResult(time=self._clock.now(), code=error.code, message=error.message)
             except grpc.aio.AioRpcError as error:
                 return ProbeResult(
                     time=self._clock.now(),
@@ -148,7 +154,7 @@ class Prober:
                 message = str(error) or type(error).__name__
                 return ProbeResult(time=self._clock.now(), code="UNKNOWN", message=message)
 
-    async def _repeat(self, key: Reference, target: _Target, probe: Probe) -> None:
+    async def _repeat(self, key: Reference, target: _Target, probe: AnyProbe) -> None:
         while True:
             result = await self.ask(probe)
             previous = target.results.get(probe.name)
@@ -158,6 +164,11 @@ class Prober:
             # A tenth of jitter: a thousand stores made at once must not be asked at once for ever.
             await self._clock.sleep(probe.interval_seconds * random.uniform(0.9, 1.1))  # noqa: S311 -- as above
             await self._close_idle()
+
+    async def _call(self, probe: Probe) -> bytes:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._line(probe).unary_unary(probe.method)
+        metadata = (("authorization", f"Bearer {self._token()}"),)
+        return await call(probe.request, timeout=_TIMEOUT_SECONDS, metadata=metadata)
 
     def _line(self, probe: Probe) -> grpc.aio.Channel:
         authorities = self._authorities()

@@ -60,6 +60,41 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpProbe:
+    """A page to read from a pod by plain HTTP: what a run tells of itself on the way.
+
+    For pods that run to an end, which are no service: nothing but our own NetworkPolicy says who may
+    read, nothing proves who answers, and no token is sent. So the answer is told and never acted on.
+
+    Parameters
+    ----------
+    name
+        Key of the result in `observe`.
+    address
+        IP address of the pod.
+    port
+        Port of the page.
+    path
+        Path of the page; its content is one JSON object of at most 64 KiB.
+    decode
+        Turns the object into plain values; whatever it raises makes a failure of the answer.
+    interval_seconds
+        Time between two questions.
+    """
+
+    name: str
+    address: str
+    port: int
+    path: str
+    decode: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(compare=False)
+    interval_seconds: float = 15.0
+
+
+AnyProbe = Probe | HttpProbe
+"""A question of either way of asking."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
     """The last answer to a probe, or why there is none.
 
@@ -70,7 +105,7 @@ class ProbeResult:
     value
         Decoded answer; None on failure.
     code
-        gRPC status name on failure (``UNAVAILABLE``), else empty.
+        gRPC status name on failure (``UNAVAILABLE``), for a page too, else empty.
     reason
         Reason of the `google.rpc.ErrorInfo` detail on failure, where there is one.
     message

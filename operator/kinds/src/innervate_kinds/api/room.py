@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from innervate_kinds.api.kind import Kind, Reference
     from innervate_kinds.api.plan import Config, Failure, Plan
-    from innervate_kinds.api.reader import Probe, ProbeResult, Reader
+    from innervate_kinds.api.reader import AnyProbe, ProbeResult, Reader
     from innervate_kinds.api.resource import Status
 
 ResourceT = TypeVar("ResourceT", bound=Resource[Any, Any])
@@ -154,7 +154,7 @@ class Room(Generic[ResourceT, ObservedT]):
     watches: tuple[Watch, ...] = ()
     rules: tuple[PolicyRule, ...] = ()
     references: Callable[[ResourceT], Sequence[Reference]] = lambda _: ()
-    probes: Callable[[ResourceT, ObservedT], Sequence[Probe]] = lambda _resource, _observed: ()
+    probes: Callable[[ResourceT, ObservedT], Sequence[AnyProbe]] = lambda _resource, _observed: ()
     acts_on: tuple[str, ...] = ()
     chapter: Callable[[Mapping[str, Any]], str] = lambda _status: ""
     undo: Callable[[ResourceT, ObservedT], Sequence[Reference]] | None = None
