@@ -4,6 +4,7 @@
 ``pvc://claim/path``   a volume, mounted in pods at ``MOUNTS/<claim>``
 ``s3://bucket/prefix`` S3 and what speaks like it; settings from ``AWS_*``
 ``oci://host/repo``    a container registry; credentials from Docker's ``config.json``
+``hf://org/repo``      a model hub, for reading; token from ``HF_TOKEN``
 ``file:///path``       a directory, for tools
 ====================== ==========================================================
 """
@@ -25,16 +26,16 @@ if TYPE_CHECKING:
 MOUNTS = Path("/var/lib/innervate/releases")
 """Where a pod mounts each claim, under the claim's name."""
 
-_FORM = re.compile(r"^(pvc|s3|oci|file)://[A-Za-z0-9._:@%/+-]*$")
+_FORM = re.compile(r"^(pvc|s3|oci|hf|file)://[A-Za-z0-9._:@%/+-]*$")
 
 
 class Location(NamedTuple):
     """A URI, taken apart."""
 
     scheme: str
-    """``pvc``, ``s3``, ``oci`` or ``file``."""
+    """``pvc``, ``s3``, ``oci``, ``hf`` or ``file``."""
     host: str
-    """Claim, bucket or registry; empty for a file."""
+    """Claim, bucket, registry or organisation; empty for a file."""
     path: str
     """What follows, without slashes at its ends; absolute for a file."""
 
@@ -47,7 +48,10 @@ def parse(uri: str) -> Location:
     StoreError
         It is none of the forms above; the message says what is wrong.
     """
-    forms = "pvc://claim[/path], s3://bucket[/prefix], oci://registry/repository or file:///path"
+    forms = (
+        "pvc://claim[/path], s3://bucket[/prefix], oci://registry/repository, "
+        "hf://organisation/name[@revision] or file:///path"
+    )
     if not _FORM.match(uri):
         raise StoreError(uri, f"{uri!r} is no address of a release store; it is {forms}")
     parts = urlsplit(uri)
@@ -58,7 +62,7 @@ def parse(uri: str) -> Location:
         if parts.netloc or not path.strip("/"):
             raise StoreError(uri, f"{uri!r} must name a directory as file:///path")
         return Location("file", "", path)
-    if not parts.netloc or (parts.scheme == "oci" and not path.strip("/")):
+    if not parts.netloc or (parts.scheme in {"oci", "hf"} and not path.strip("/")):
         raise StoreError(uri, f"{uri!r} is incomplete; it is {forms}")
     return Location(parts.scheme, parts.netloc, path.strip("/"))
 
@@ -92,6 +96,10 @@ def open_store(uri: str, *, mounts: Path = MOUNTS) -> Store:
         from innervate_releases.s3 import S3Store  # noqa: PLC0415
 
         return S3Store.open(uri, location, os.environ)
+    if location.scheme == "hf":
+        from innervate_releases.hub import HubStore  # noqa: PLC0415  as above
+
+        return HubStore.open(uri, location, os.environ)
     from innervate_releases.oci import RegistryStore  # noqa: PLC0415  as above
 
     return RegistryStore.open(uri, location, os.environ)
