@@ -128,6 +128,17 @@ def test_an_earlier_attempt_cannot_write(tmp_path):
     assert second.load({"a": 0.0}) == (1, {"a": 1.0})
 
 
+def test_notes_come_back_with_the_checkpoint_they_were_saved_with(tmp_path):
+    kept = Checkpoints(tmp_path / "c", 0)
+    kept.begin()
+    assert kept.read({"a": 1.0}) is None
+    kept.save(3, {"a": 2.0}, {"cursor": [1, 2], "task": "ä"})
+    saved = kept.read({"a": 1.0})
+    assert (saved.step, saved.state, saved.notes) == (3, {"a": 2.0}, {"cursor": [1, 2], "task": "ä"})
+    kept.save(4, {"a": 3.0})
+    assert kept.read({"a": 1.0}).notes == {}
+
+
 @pytest.mark.parametrize(
     ("hyperparameters", "message"),
     [

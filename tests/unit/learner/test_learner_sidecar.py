@@ -14,6 +14,7 @@ from innervate_learner.report import MAX_LINE, Line, decode
 from innervate_learner.sidecar import Follower
 
 RELEASE = "sha256:" + "a" * 64
+RESULT = {"reward": 487.5, "rollouts": {"valid": 100, "infrastructure": 2}, "parameters": RELEASE}
 
 
 def follower(tmp_path, text, *, attempt=1):
@@ -25,7 +26,7 @@ def follower(tmp_path, text, *, attempt=1):
 
 
 def test_a_line_comes_back_as_it_was_written():
-    line = Line(3, 20, {"loss": 0.5}, 640, "x/20", RELEASE, None)
+    line = Line(3, 20, {"loss": 0.5}, 640, "x/20", RELEASE, None, RESULT)
     assert decode(line.encode()) == line
 
 
@@ -41,6 +42,10 @@ def test_a_line_comes_back_as_it_was_written():
         ('{"attempt": 1, "metrics": {"loss": NaN}}', "metrics must be numbers"),
         ('{"attempt": 1, "final": true}', "final must be null or name a release"),
         ('{"attempt": 1, "final": {"release": "sha256:12"}}', "final must be null or name a release"),
+        ('{"attempt": 1, "final": {"reward": 1}}', "final must be null or name a release"),
+        ('{"attempt": 1, "final": {"result": [1]}}', "numbers and texts by name"),
+        ('{"attempt": 1, "final": {"result": {"reward": NaN}}}', "numbers and texts by name"),
+        ('{"attempt": 1, "final": {"result": {"a": "%s"}}}' % ("b" * 2100), "longer than 2048 bytes"),
     ],
 )
 def test_lines_that_are_not_as_agreed_are_refused(text, message):
@@ -58,13 +63,31 @@ def test_the_final_line_is_the_last_word(tmp_path):
     assert word["promptsConsumed"] == 640
 
 
+def test_a_result_is_a_last_word_with_a_release_or_without(tmp_path):
+    made = follower(tmp_path, Line(1, 20, result=RESULT).encode() + Line(1, 30).encode())
+    word = made.last_word()
+    assert (word["final"], word["step"], word["result"]) == (True, 20, RESULT)
+    assert "release" not in word
+    assert made.progress()["result"] == RESULT
+    both = follower(tmp_path, Line(1, 20, release=RELEASE, result=RESULT).encode()).last_word()
+    assert (both["release"], both["result"]) == (RELEASE, RESULT)
+
+
+def test_the_largest_result_fits_a_termination_message(tmp_path):
+    metrics = {f"metric-{number}": 1 / 3 for number in range(500)}
+    result = {"text": "b" * (2048 - len(json.dumps({"text": ""})))}
+    word = follower(tmp_path, Line(1, 20, metrics, release=RELEASE, result=result).encode()).last_word()
+    assert len(json.dumps(word).encode()) <= 4096
+    assert (word["release"], word["result"]) == (RELEASE, result)
+
+
 def test_another_attempts_final_line_does_not_count(tmp_path):
     text = Line(1, 10).encode() + Line(0, 20, {}, 640, None, RELEASE).encode()
     word = follower(tmp_path, text).last_word()
     assert word["final"] is False
     assert word["step"] == 10
     assert word["foreignLines"] == 1
-    assert word["error"] == "the trainer ended without a final report that names a release"
+    assert word["error"] == "the trainer ended without a final report that names a release or holds a result"
 
 
 def test_what_the_trainer_says_is_wrong_is_passed_on(tmp_path):

@@ -17,29 +17,12 @@ from innervate_releases.errors import Part, ReleaseError
 
 from innervate_learner import settings as environment
 from innervate_learner.checkpoint import FencedError
-from innervate_learner.report import DIRECTORY, FILE, Line
+from innervate_learner.report import DIRECTORY, Line, Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 FAILED, REFUSED, FENCED = 1, 2, 4
-
-
-class _Report:
-    """Appends lines to the report, each at once."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / FILE
-        self.last = Line(attempt=0)
-
-    def __call__(self, line: Line) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line.encode())
-        self.last = line
-        sys.stderr.write(line.encode())
-        sys.stderr.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = environment.read()
     except ValueError as error:
-        return _fail(_Report(DIRECTORY), Line(attempt=0), error, REFUSED)
-    report = _Report(settings.report)
+        return _fail(Report(DIRECTORY), Line(attempt=0), error, REFUSED)
+    report = Report(settings.report)
     first = Line(settings.attempt)
     # Loaded after the settings are known to be right: JAX takes seconds.
     from innervate_learner.replay import train  # noqa: PLC0415
@@ -71,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _fail(report: _Report, line: Line, error: Exception, code: int) -> int:
+def _fail(report: Report, line: Line, error: Exception, code: int) -> int:
     report(line._replace(error=str(error)[:2000]))
     sys.stderr.write(f"innervate_learner: {error}\n")
     return code

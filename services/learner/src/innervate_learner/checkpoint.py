@@ -7,20 +7,31 @@ import json
 import os
 import shutil
 import zipfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _FENCE = "attempt"
 _STATE = "state.npz"
+_NOTES = "notes"
 
 
 class FencedError(Exception):
     """A later attempt of the same training has begun: this one must not go on."""
+
+
+class Saved(NamedTuple):
+    """A checkpoint as it was read."""
+
+    step: int
+    state: Any
+    notes: dict[str, Any]
+    """What was kept beside the arrays."""
 
 
 class Checkpoints:
@@ -63,14 +74,25 @@ class Checkpoints:
         if newest > self._attempt:
             raise FencedError(f"attempt {newest} has begun; attempt {self._attempt} ends")
 
-    def save(self, step: int, state: Any) -> str:
-        """Write the state after `step` steps in the place of the last one; returns the checkpoint's name."""
+    def save(self, step: int, state: Any, notes: Mapping[str, Any] | None = None) -> str:
+        """Write the state after `step` steps in the place of the last one; returns the checkpoint's name.
+
+        Parameters
+        ----------
+        step
+            Steps done.
+        state
+            Arrays, in any structure that JAX knows.
+        notes
+            What else is needed to go on, as JSON has it: a place in the data, say.
+        """
         self.check()
         leaves = jax.tree.leaves(state)
         arrays = {f"{number:04}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
         partial = self._directory / f".{_STATE}.{self._attempt}"
         with partial.open("wb") as file:
-            np.savez(file, step=np.asarray(step), **arrays)  # type: ignore[arg-type]  # the names are no options
+            arrays |= {"step": np.asarray(step), _NOTES: np.asarray(json.dumps(dict(notes or {})))}
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # the names are no options
             file.flush()
             os.fsync(file.fileno())
         partial.replace(self._directory / _STATE)
@@ -84,24 +106,36 @@ class Checkpoints:
         like
             A state of the same structure.
         """
+        saved = self.read(like)
+        return (saved.step, saved.state) if saved else (0, like)
+
+    def read(self, like: Any) -> Saved | None:
+        """The last checkpoint, notes included; None where there is none.
+
+        Parameters
+        ----------
+        like
+            A state of the same structure.
+        """
         path = self._directory / _STATE
         if not path.is_file():
-            return 0, like
+            return None
         leaves, structure = jax.tree.flatten(like)
         try:
             with np.load(path) as file:
                 read = [file[f"{number:04}"] for number in range(len(leaves))]
                 step = int(file["step"])
+                notes = json.loads(str(file[_NOTES])) if _NOTES in file else {}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             # It is renamed into place whole, so this is a damaged volume: begin again, all is repeatable.
-            return 0, like
+            return None
         fits = all(
             np.shape(old) == new.shape and np.asarray(old).dtype == new.dtype
             for old, new in zip(leaves, read, strict=True)
         )
-        return (
-            (step, jax.tree.unflatten(structure, list(map(jax.numpy.asarray, read)))) if fits else (0, like)
-        )
+        if not fits:
+            return None
+        return Saved(step, jax.tree.unflatten(structure, list(map(jax.numpy.asarray, read))), notes)
 
     def remove(self) -> None:
         """Forget this training: its release is there."""

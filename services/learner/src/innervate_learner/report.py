@@ -1,8 +1,8 @@
 """What trainers tell: JSON lines in a file, the same for every trainer.
 
 ``{"attempt", "step", "metrics", "promptsConsumed", "checkpoint", "final"}``; `final` is null
-until the last line, where it is ``{"release": "sha256:…"}``. A line with ``"error"`` says why
-there will be none.
+until the last line, where it names what was made, ``{"release": "sha256:…"}``, or says what came
+out, ``{"result": {…}}``, or both. A line with ``"error"`` says why there will be none.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,8 @@ ATTEMPT = "INNERVATE_ATTEMPT"
 """Environment variable with the number of this attempt; left out, 0."""
 MAX_LINE = 64 << 10
 """Longest line that is read."""
+MAX_RESULT = 2048
+"""Most bytes of a result as JSON: a termination message must hold it."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -37,16 +40,26 @@ class Line(NamedTuple):
     release: str | None = None
     """Digest of the finished release: only in the last line."""
     error: str | None = None
+    result: dict[str, Any] | None = None
+    """Numbers and short texts by name, or objects of them: only in the last line."""
+
+    @property
+    def final(self) -> bool:
+        """Whether this is a last line."""
+        return self.release is not None or self.result is not None
 
     def encode(self) -> str:
         """The line as it stands in the file, with its end."""
+        final: dict[str, Any] = {"release": self.release} if self.release else {}
+        if self.result is not None:
+            final["result"] = self.result
         content: dict[str, Any] = {
             "attempt": self.attempt,
             "step": self.step,
             "metrics": self.metrics,
             "promptsConsumed": self.prompts_consumed,
             "checkpoint": self.checkpoint,
-            "final": {"release": self.release} if self.release else None,
+            "final": final or None,
         }
         if self.error:
             content["error"] = self.error
@@ -88,9 +101,7 @@ def decode(text: str) -> Line:
     if "attempt" not in content:
         raise ValueError("attempt is missing")
     final = content.get("final")
-    release = final.get("release") if isinstance(final, dict) else None
-    if final and not (isinstance(release, str) and _DIGEST.fullmatch(release)):
-        raise ValueError("final must be null or name a release as sha256:…")
+    release, result = _final(final) if final else (None, None)
     checkpoint, error = content.get("checkpoint"), content.get("error")
     return Line(
         attempt=counts[0],
@@ -100,6 +111,7 @@ def decode(text: str) -> Line:
         checkpoint=checkpoint if isinstance(checkpoint, str) else None,
         release=release,
         error=error if isinstance(error, str) else None,
+        result=result,
     )
 
 
@@ -109,6 +121,52 @@ def whole_lines(buffer: bytearray) -> Iterator[str]:
         cut = end if 0 <= end <= MAX_LINE else MAX_LINE
         yield buffer[:cut].decode(errors="replace")
         del buffer[: cut + (cut == end)]
+
+
+class Report:
+    """Appends lines to the report, each at once, and shows them.
+
+    Parameters
+    ----------
+    directory
+        Where the report lies; it is made where it does not exist.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / FILE
+        self.last = Line(attempt=0)
+
+    def __call__(self, line: Line) -> None:
+        """Append a line."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line.encode())
+        self.last = line
+        sys.stderr.write(line.encode())
+        sys.stderr.flush()
+
+
+def _final(final: Any) -> tuple[str | None, dict[str, Any] | None]:
+    """Release and result of a last line."""
+    known = isinstance(final, dict) and bool(final.keys() & {"release", "result"})
+    release = final.get("release") if known else None
+    if not known or (release is not None and not (isinstance(release, str) and _DIGEST.fullmatch(release))):
+        raise ValueError("final must be null or name a release as sha256:…, or hold a result")
+    result = final.get("result")
+    if result is None:
+        return release, None
+    if not _is_result(result):
+        raise ValueError("final.result must be numbers and texts by name")
+    if len(json.dumps(result)) > MAX_RESULT:
+        raise ValueError(f"final.result is longer than {MAX_RESULT} bytes")
+    return release, result
+
+
+def _is_result(value: Any, depth: int = 2) -> bool:
+    return isinstance(value, dict) and all(
+        one is None or isinstance(one, str) or _is_number(one) or (depth > 1 and _is_result(one, depth - 1))
+        for one in value.values()
+    )
 
 
 def _is_number(value: Any) -> bool:

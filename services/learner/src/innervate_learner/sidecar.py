@@ -2,8 +2,8 @@
 
 A native sidecar: the kubelet ends it (SIGTERM) after the trainer has ended. It serves ``/livez``,
 ``/progress`` (JSON) and ``/metrics`` on port 8081. Lines of another attempt than its own are not
-counted. The termination message is the last word: ``{"final": true, "release", …}`` or
-``{"final": false, "error", …}``.
+counted. The termination message is the last word: ``{"final": true, …}`` with ``"release"``,
+``"result"`` or both, or ``{"final": false, "error", …}``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _PERIOD = 0.5
 """Seconds between looks at the file."""
 MAX_MESSAGE = 4096
 """Bytes of a termination message: the kubelet cuts there, and JSON must stay whole."""
+_UNSAID = "the trainer ended without a final report that names a release or holds a result"
 _MESSAGE = 1500
 """Characters of an error."""
 
@@ -79,7 +80,9 @@ class Follower:
 
     def progress(self) -> dict[str, Any]:
         """Where the trainer is."""
-        return {
+        last = self.last
+        made = {"release": last.release, "result": last.result}
+        return {name: value for name, value in made.items() if value is not None} | {
             "attempt": self._attempt,
             "step": self.last.step,
             "metrics": self.last.metrics,
@@ -92,10 +95,13 @@ class Follower:
     def last_word(self) -> dict[str, Any]:
         """What came of the training, short enough for a termination message."""
         said = self.progress()
-        if self.last.release:
-            word = {"final": True, "release": self.last.release, **said}
+        if self.last.final:
+            word = {"final": True, **said}
         else:
-            why = self.last.error or "the trainer ended without a final report that names a release"
+            why = (
+                self.last.error
+                or "the trainer ended without a final report that names a release or holds a result"
+            )
             if not self.last.error and self.problem:
                 why += f"; a line of its report is not as agreed: {self.problem}"
             word = {"final": False, "error": why[:_MESSAGE], **said}
@@ -116,7 +122,7 @@ class Follower:
             return
         if line.attempt != self._attempt:
             self.foreign += 1
-        elif not self.last.release:  # after the last line there is nothing to say
+        elif not self.last.final:  # after the last line there is nothing to say
             self.last = line
 
 
