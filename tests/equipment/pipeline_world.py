@@ -25,7 +25,7 @@ from innervate_kinds.api.reader import ProbeResult
 from innervate_kinds.eval_job.model import EVAL_JOB
 from innervate_kinds.inference_pool.model import INFERENCE_POOL
 from innervate_kinds.learning_pipeline.model import LEARNING_PIPELINE, LearningPipeline
-from innervate_kinds.learning_pipeline.names import COMMAND, SIDECAR
+from innervate_kinds.learning_pipeline.names import COMMAND
 from innervate_kinds.learning_pipeline.room import ROOM
 from innervate_kinds.model_release.model import MODEL_RELEASE
 from kinds_cluster import CONFIG

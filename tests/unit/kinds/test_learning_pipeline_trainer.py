@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from innervate_kinds.learning_pipeline import names, training
+from innervate_kinds.learning_pipeline import training
 from innervate_kinds.learning_pipeline.model import LearningPipeline
 from innervate_kinds.learning_pipeline.room import ROOM
+from innervate_kinds.parts import trainers
 from innervate_kinds.parts.jobs import JobState
 from innervate_kinds.parts.pods import ContainerState, PodState
 from innervate_learner import report, settings
@@ -61,7 +62,7 @@ def test_both_containers_are_told_the_attempt(children: dict[str, dict[str, Any]
 def ended(word: dict[str, Any]) -> JobState:
     message = json.dumps(word)
     container = ContainerState(
-        name=names.SIDECAR, image="", ready=False, ended="Completed", ended_message=message
+        name=trainers.SIDECAR, image="", ready=False, ended="Completed", ended_message=message
     )
     pod = PodState(name="p", ready=False, created=datetime(2026, 1, 1, tzinfo=UTC), containers=(container,))
     return JobState(succeeded=True, pods=(pod,))

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 APPLICATION = "learningpipeline"
 """Value of the label `app.kubernetes.io/name`."""
-TRAINER, SIDECAR = "trainer", "sidecar"
-"""The containers of a training Job: what trains, and what tells of it."""
 ROLLOUT = "innervate.dev/rollout"
 """Label on EvalJobs and training Jobs: number of the rollout they belong to."""
 COMMAND = "innervate.dev/command"

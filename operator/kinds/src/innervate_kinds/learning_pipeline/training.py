@@ -10,7 +10,7 @@ from innervate_kinds.learning_pipeline import names, trainer
 from innervate_kinds.learning_pipeline.candidates import declared
 from innervate_kinds.learning_pipeline.ending import finish
 from innervate_kinds.learning_pipeline.record import StepName, Verdict
-from innervate_kinds.parts import trouble
+from innervate_kinds.parts import trainers, trouble
 from innervate_kinds.parts.pods import Workload
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def advance(scene: Scene) -> LearningPipelineStatus:
             }
         )
         return scene.step(StepName.RELEASING, candidate=trial)
-    silent = job.words(names.SIDECAR) is None
+    silent = job.words(trainers.SIDECAR) is None
     if job.succeeded and silent and (job.ended is None or scene.now - job.ended < _PATIENCE):
         return scene.state
     return finish(scene, Verdict.FAILED, "TrainingFailed", why(job))
@@ -52,7 +52,7 @@ def advance(scene: Scene) -> LearningPipelineStatus:
 
 def reported(job: JobState) -> str:
     """Release digest that the trainer's final line names, or empty."""
-    words = job.words(names.SIDECAR) or {}
+    words = job.words(trainers.SIDECAR) or {}
     digest = words.get("release") if words.get("final") else None
     return digest if isinstance(digest, str) and _DIGEST.fullmatch(digest) else ""
 
@@ -74,10 +74,10 @@ def problem(pipeline: LearningPipeline, observed: Observed, now: datetime) -> st
 
 def why(job: JobState) -> str:
     """Why there is no release, in the words of whoever knows best."""
-    ended = job.container(names.TRAINER)
+    ended = job.container(trainers.TRAINER)
     if ended and ended.ended == "OOMKilled":
         return f"the trainer used more memory than its limit and was killed; raise {_MEMORY}"
-    words = job.words(names.SIDECAR)
+    words = job.words(trainers.SIDECAR)
     if words and isinstance(words.get("error"), str):
         return str(words["error"])
     if job.failed == "DeadlineExceeded":

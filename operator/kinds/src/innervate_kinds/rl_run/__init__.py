@@ -1,1 +1,1 @@
-"""RLRun: trains a policy in an environment, several seeds of it, and publishes the best once a gate is passed."""
+"""RLRun: trains a policy in an environment by several seeds, and publishes the best once a gate is passed."""

@@ -318,7 +318,8 @@ DEFINITION = Definition(
         ),
         Rule(
             path="spec",
-            rule="has(self.engine.external) || (self.algorithm.name == 'GRPO') == has(self.policy.releaseRef)",
+            rule="has(self.engine.external) || "
+            "(self.algorithm.name == 'GRPO') == has(self.policy.releaseRef)",
             message="the built-in trainer trains an architecture by PPO and a release by GRPO",
             holds=lambda run, _old: _fits(run),
         ),
