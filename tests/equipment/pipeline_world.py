@@ -28,6 +28,7 @@ from innervate_kinds.learning_pipeline.model import LEARNING_PIPELINE, LearningP
 from innervate_kinds.learning_pipeline.names import COMMAND
 from innervate_kinds.learning_pipeline.room import ROOM
 from innervate_kinds.model_release.model import MODEL_RELEASE
+from innervate_kinds.parts.trainers import SIDECAR
 from kinds_cluster import CONFIG
 
 if TYPE_CHECKING:
