@@ -18,6 +18,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from innervate_local import binaries
+from innervate_local.certificates import Authority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,14 +76,30 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Versity's S3 gateway over a directory, with the bucket `models`."""
-    root, port = tmp_path_factory.mktemp("s3"), _free_port()
+    with _bucket(tmp_path_factory.mktemp("s3"), "http") as server:
+        yield server
+
+
+@pytest.fixture
+def private_s3(tmp_path: Path) -> Iterator[Server]:
+    """The same behind TLS, certified by an authority of its own: `authority.crt` beside its files."""
+    authority = Authority("a company")
+    (tmp_path / "authority.crt").write_bytes(authority.root.certificate)
+    certificate, key = authority.issue("s3", addresses=["127.0.0.1"]).write(tmp_path, "s3")
+    with _bucket(tmp_path, "https", "--cert", str(certificate), "--key", str(key)) as server:
+        yield server
+
+
+@contextmanager
+def _bucket(root: Path, scheme: str, *options: str) -> Iterator[Server]:
+    port = _free_port()
     (root / "data/models").mkdir(parents=True)
-    server = Server(f"http://127.0.0.1:{port}", root / "data/models")
+    server = Server(f"{scheme}://127.0.0.1:{port}", root / "data/models")
     process = _start(
         [
             str(binaries.path("versitygw")),
             *("--port", f"127.0.0.1:{port}", "--access", server.name, "--secret", server.password),
-            *("--quiet", "posix", str(root / "data")),
+            *(*options, "--quiet", "posix", str(root / "data")),
         ],
         root / "log",
         port,

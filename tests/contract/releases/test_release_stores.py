@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
+import re
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from typing import TYPE_CHECKING
@@ -14,7 +18,7 @@ from innervate_releases import digests, keys, oci, s3, store, transfer
 from innervate_releases.build import build
 from innervate_releases.directory import DirectoryStore
 from innervate_releases.errors import NotFoundError, Part, ReleaseError, StoreError
-from innervate_releases.location import open_store, parse
+from innervate_releases.location import AUTHORITIES, open_store, parse
 from innervate_releases.registry import IMAGE_MANIFEST
 from innervate_releases.verify import verify
 
@@ -208,6 +212,43 @@ def test_a_bucket_that_is_not_there_is_told(s3: Server, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.password)
     with pytest.raises(StoreError, match="s3://others"):
         store.write_small(open_store("s3://others"), store.blob(digests.of_bytes(b"x")), b"x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "entered"), [("s3://models/a", "manifest .* is not in"), ("hf://models/a", "hf://models/a")]
+)
+def test_a_store_of_a_private_authority_is_entered(
+    uri: str, entered: str, private_s3: Server, model: Path, tmp_path: Path
+) -> None:
+    keys_path = tmp_path / "keys"
+    keys_path.mkdir()
+    (keys_path / "team").write_bytes(keys.generate()[1])
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": private_s3.address,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": private_s3.name,
+        "AWS_SECRET_ACCESS_KEY": private_s3.password,
+        "HF_ENDPOINT": private_s3.address,
+    }
+    digest = build(model).digest
+    command = [sys.executable, "-m", "innervate_releases", "verify", f"--uri={uri}", f"--digest={digest}"]
+
+    def verified(**more: str) -> str:
+        done = subprocess.run(
+            [*command, f"--keys={keys_path}"],
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    strange = verified()
+    assert re.search("cannot be read|does not answer", strange), strange
+    known = verified(**{AUTHORITIES: (tmp_path / "authority.crt").read_text()})
+    assert re.search(entered, known), known
+    assert not re.search("cannot be read|does not answer", known), known
 
 
 @pytest.mark.parametrize("fixture", ["registry", "token_registry"])

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 MOUNTS = Path("/var/lib/innervate/releases")
 """Where a pod mounts each claim, under the claim's name."""
 
+AUTHORITIES = "INNERVATE_STORE_AUTHORITIES"
+"""Environment variable with certificates in PEM: authorities to trust instead of the system's."""
+_FILE = "SSL_CERT_FILE"
+
 _FORM = re.compile(r"^(pvc|s3|oci|hf|file)://[A-Za-z0-9._:@%/+-]*$")
 
 
@@ -91,6 +95,7 @@ def open_store(uri: str, *, mounts: Path = MOUNTS) -> Store:
             message = f"claim {location.host!r} is not mounted at {mount}; only a pod that mounts it has it"
             raise StoreError(uri, message)
         return DirectoryStore(mount / location.path if location.path else mount, uri)
+    _trust_authorities()
     if location.scheme == "s3":
         # Loaded where it is used: it is the largest part of this package.
         from innervate_releases.s3 import S3Store  # noqa: PLC0415
@@ -103,3 +108,12 @@ def open_store(uri: str, *, mounts: Path = MOUNTS) -> Store:
     from innervate_releases.oci import RegistryStore  # noqa: PLC0415  as above
 
     return RegistryStore.open(uri, location, os.environ)
+
+
+def _trust_authorities() -> None:
+    """Let every TLS library find the authorities: in a file, in memory, that this variable names."""
+    certificates = os.environ.get(AUTHORITIES)
+    if certificates and not os.environ.get(_FILE):
+        file = os.memfd_create("authorities")  # a container has no place to write to
+        os.write(file, certificates.encode())
+        os.environ[_FILE] = f"/proc/self/fd/{file}"

@@ -46,6 +46,22 @@ class SecretSource(Model):
     """Secret and key that hold the value."""
 
 
+class ConfigMapKeyRef(Model):
+    """One key of a ConfigMap in the same namespace."""
+
+    name: ObjectName
+    """Name of the ConfigMap."""
+    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
+    """Key in the ConfigMap's data."""
+
+
+class ConfigMapSource(Model):
+    """A text that stands in a ConfigMap."""
+
+    config_map_key_ref: ConfigMapKeyRef
+    """ConfigMap and key that hold the text."""
+
+
 class ComputePoolRef(Model):
     """A ComputePool by name."""
 

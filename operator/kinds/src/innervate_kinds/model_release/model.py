@@ -11,7 +11,7 @@ from innervate_kinds.api.kind import GROUP, VERSION, Kind
 from innervate_kinds.api.network import FORBIDDEN, FORBIDDEN_MESSAGE, PORT, is_forbidden
 from innervate_kinds.api.resource import Model, Resource, Status
 from innervate_kinds.api.room import Column, Definition, Rule
-from innervate_kinds.api.scheduling import ObjectName, SecretSource
+from innervate_kinds.api.scheduling import ConfigMapSource, ObjectName, SecretSource
 
 MODEL_RELEASE = Kind(GROUP, VERSION, "ModelRelease", "modelreleases")
 
@@ -27,7 +27,8 @@ StoreUri = Annotated[
     str,
     Field(
         pattern=rf"^(pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?{SEGMENTS}|s3://[a-z0-9][-a-z0-9.]*[a-z0-9]{SEGMENTS}"
-        rf"|oci://[A-Za-z0-9][-A-Za-z0-9.]*{PORT}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+)$",
+        rf"|oci://[A-Za-z0-9][-A-Za-z0-9.]*{PORT}(/[a-z0-9]+([._-]+[a-z0-9]+)*)+"
+        rf"|hf://[A-Za-z0-9][-A-Za-z0-9_.]*/[A-Za-z0-9][-A-Za-z0-9_.]*(@[A-Za-z0-9][-A-Za-z0-9_.]*)?{SEGMENTS})$",
         max_length=1024,
     ),
 ]
@@ -46,24 +47,28 @@ class Credentials(Model):
 
     secret_ref: SecretRef
     """For `s3://`, a Secret with the keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; for `oci://`,
-    one of type `kubernetes.io/dockerconfigjson`."""
+    one of type `kubernetes.io/dockerconfigjson`; for `hf://`, one with the key `HF_TOKEN`."""
 
 
 class Artifact(Model):
     """Where the release is, and what it is."""
 
     uri: StoreUri
-    """The store: `pvc://claim[/path]`, `s3://bucket[/prefix]` or `oci://registry/repository`."""
+    """The store: `pvc://claim[/path]`, `s3://bucket[/prefix]`, `oci://registry/repository` or, for reading,
+    `hf://organisation/name[@revision][/path]`."""
     digest: Digest
     """Digest of the release's manifest, as `innervate release push` prints it."""
     endpoint: Annotated[str, Field(pattern=rf"^https?://[A-Za-z0-9.-]+{PORT}/?$", max_length=300)] | None = (
         None
     )
-    """Where S3 is, for `s3://` only; left out, at AWS."""
+    """Where S3 is, for `s3://`, or the hub, for `hf://`; left out, at AWS or at huggingface.co."""
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", min_length=1, max_length=63)] | None = None
     """Region of the bucket, for `s3://` only."""
     credentials: Credentials | None = None
-    """How the store is entered, for `s3://` and `oci://`; left out, without credentials."""
+    """How the store is entered; left out, without credentials. A volume needs none."""
+    authorities: ConfigMapSource | None = None
+    """Certificates in PEM of the authorities that certify the store's server, for one that the public ones do
+    not know; left out, the public ones. At most 64 KiB."""
 
 
 class ModelReleaseSpec(Model):
@@ -110,13 +115,21 @@ def _scheme(release: ModelRelease) -> str:
     return release.spec.artifact.uri.partition(":")[0]
 
 
-def _settings_fit(release: ModelRelease) -> bool:
-    artifact = release.spec.artifact
-    return _scheme(release) == "s3" or (artifact.endpoint is None and artifact.region is None)
+def _endpoint_fits(release: ModelRelease) -> bool:
+    return _scheme(release) in {"s3", "hf"} or release.spec.artifact.endpoint is None
+
+
+def _region_fits(release: ModelRelease) -> bool:
+    return _scheme(release) == "s3" or release.spec.artifact.region is None
 
 
 def _credentials_fit(release: ModelRelease) -> bool:
-    return _scheme(release) != "pvc" or release.spec.artifact.credentials is None
+    artifact = release.spec.artifact
+    return _scheme(release) != "pvc" or (artifact.credentials is None and artifact.authorities is None)
+
+
+def _signing_fits(release: ModelRelease) -> bool:
+    return _scheme(release) != "hf" or release.spec.signing is None
 
 
 def _unchanged(release: ModelRelease, old: ModelRelease | None) -> bool:
@@ -146,9 +159,21 @@ DEFINITION = Definition(
         ),
         Rule(
             path="spec.artifact",
-            rule="self.uri.startsWith('s3://') || (!has(self.endpoint) && !has(self.region))",
-            message="endpoint and region are for s3:// only",
-            holds=lambda release, _old: _settings_fit(release),
+            rule="self.uri.startsWith('s3://') || self.uri.startsWith('hf://') || !has(self.endpoint)",
+            message="an endpoint is for s3:// and hf:// only",
+            holds=lambda release, _old: _endpoint_fits(release),
+        ),
+        Rule(
+            path="spec.artifact",
+            rule="self.uri.startsWith('s3://') || !has(self.region)",
+            message="a region is for s3:// only",
+            holds=lambda release, _old: _region_fits(release),
+        ),
+        Rule(
+            path="spec",
+            rule="!self.artifact.uri.startsWith('hf://') || !has(self.signing)",
+            message="a hub is read only, so nothing can be signed there; push with a signature",
+            holds=lambda release, _old: _signing_fits(release),
         ),
         Rule(
             path="spec.artifact.uri",
@@ -164,8 +189,8 @@ DEFINITION = Definition(
         ),
         Rule(
             path="spec.artifact",
-            rule="!self.uri.startsWith('pvc://') || !has(self.credentials)",
-            message="a volume needs no credentials",
+            rule="!self.uri.startsWith('pvc://') || (!has(self.credentials) && !has(self.authorities))",
+            message="a volume needs neither credentials nor authorities",
             holds=lambda release, _old: _credentials_fit(release),
         ),
     ),

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from innervate_kinds.api import network, workload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from innervate_kinds.api.plan import Config, Manifest
     from innervate_kinds.model_release.model import Artifact
@@ -25,21 +25,42 @@ _RESOURCES: Manifest = {
 
 
 def environment(artifact: Artifact) -> list[Manifest]:
-    """Settings and credentials of the store. A missing Secret is told by the kubelet."""
+    """Settings and credentials of the store. A missing Secret or ConfigMap is told by the kubelet."""
     scheme = urlsplit(artifact.uri).scheme
-    secret = artifact.credentials.secret_ref.name if artifact.credentials else ""
-    if scheme == "oci" and secret:
-        return [_from_secret("INNERVATE_REGISTRY_LOGINS", secret, ".dockerconfigjson")]
-    if scheme != "s3":
+    return [*_authorities(artifact), *(_SETTINGS[scheme](artifact) if scheme in _SETTINGS else ())]
+
+
+def _authorities(artifact: Artifact) -> list[Manifest]:
+    if artifact.authorities is None:
         return []
-    settings = {"AWS_ENDPOINT_URL": artifact.endpoint, "AWS_REGION": artifact.region}
-    found: list[Manifest] = [{"name": name, "value": value} for name, value in settings.items() if value]
-    if not secret:
-        return [*found, {"name": "AWS_SKIP_SIGNATURE", "value": "true"}]
+    reference = artifact.authorities.config_map_key_ref
+    source = {"configMapKeyRef": {"name": reference.name, "key": reference.key}}
+    return [{"name": "INNERVATE_STORE_AUTHORITIES", "valueFrom": source}]
+
+
+def _registry(artifact: Artifact) -> list[Manifest]:
+    secret = _secret(artifact)
+    return [_from_secret("INNERVATE_REGISTRY_LOGINS", secret, ".dockerconfigjson")] if secret else []
+
+
+def _hub(artifact: Artifact) -> list[Manifest]:
+    secret = _secret(artifact)
     return [
-        *found,
-        *(_from_secret(name, secret, name) for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
+        *_values({"HF_ENDPOINT": artifact.endpoint}),
+        *([_from_secret("HF_TOKEN", secret, "HF_TOKEN")] if secret else ()),
     ]
+
+
+def _bucket(artifact: Artifact) -> list[Manifest]:
+    settings = _values({"AWS_ENDPOINT_URL": artifact.endpoint, "AWS_REGION": artifact.region})
+    secret = _secret(artifact)
+    if not secret:
+        return [*settings, {"name": "AWS_SKIP_SIGNATURE", "value": "true"}]
+    keys = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    return [*settings, *(_from_secret(name, secret, name) for name in keys)]
+
+
+_SETTINGS = {"oci": _registry, "hf": _hub, "s3": _bucket}
 
 
 def volumes(artifact: Artifact) -> list[Manifest]:
@@ -61,7 +82,7 @@ def egress(artifact: Artifact) -> list[Manifest]:
     address = urlsplit(artifact.uri)
     if address.scheme == "pvc":
         return []
-    remote = address if address.scheme == "oci" else urlsplit(artifact.endpoint or "https://s3")
+    remote = address if address.scheme == "oci" else urlsplit(artifact.endpoint or "https://public")
     port = remote.port or (80 if remote.scheme == "http" else 443)
     return [network.dns(), {"to": network.anywhere(), "ports": [network.port(port)]}]
 
@@ -132,6 +153,14 @@ def container(
 def _claim(artifact: Artifact) -> str:
     address = urlsplit(artifact.uri)
     return address.netloc if address.scheme == "pvc" else ""
+
+
+def _secret(artifact: Artifact) -> str:
+    return artifact.credentials.secret_ref.name if artifact.credentials else ""
+
+
+def _values(settings: Mapping[str, str | None]) -> list[Manifest]:
+    return [{"name": name, "value": value} for name, value in settings.items() if value]
 
 
 def _from_secret(name: str, secret: str, key: str) -> Manifest:
