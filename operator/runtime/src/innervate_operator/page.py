@@ -54,8 +54,7 @@ class Pages:
         PageUnread
             Nobody answers in time, or the answer is no JSON object of the size allowed.
         """
-        host = f"[{probe.address}]" if ":" in probe.address else probe.address
-        url = f"http://{host}:{probe.port}{probe.path}"
+        url = probe.target
         try:
             # Not followed: an answer must not send the operator elsewhere.
             async with self._open().get(url, allow_redirects=False) as response:

@@ -89,6 +89,12 @@ class HttpProbe:
     decode: Callable[[Mapping[str, Any]], Mapping[str, Any]] = field(compare=False)
     interval_seconds: float = 15.0
 
+    @property
+    def target(self) -> str:
+        """URL of the page."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"http://{host}:{self.port}{self.path}"
+
 
 AnyProbe = Probe | HttpProbe
 """A question of either way of asking."""

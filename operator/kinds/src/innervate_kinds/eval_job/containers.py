@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from innervate_kinds.api import workload
-from innervate_kinds.eval_job.names import RUNNER, SCORER, Names
-from innervate_kinds.parts import placement, service
+from innervate_kinds.eval_job.names import RUNNER, Names
+from innervate_kinds.parts import dataset, placement, scorer, service
 
 if TYPE_CHECKING:
     from innervate_kinds.api.plan import Config, Manifest
     from innervate_kinds.eval_job.model import EvalJob
-    from innervate_kinds.eval_job.template import Dataset
     from innervate_kinds.parts.placement import Pool
 
-_IMAGE = "evaluator"
 _DATA_PATH = "/var/lib/innervate/evaluation"
-_DATASET_PATH = "/var/lib/innervate/dataset"
-_SCORER_PATH = "/var/run/innervate/scorer"
-_SOCKET = f"{_SCORER_PATH}/scorer.sock"
 _RUNNER_RESOURCES = {
     "requests": {"cpu": "100m", "memory": "128Mi"},
     "limits": {"cpu": "1", "memory": "512Mi"},
-}
-_SCORER_RESOURCES: Manifest = {
-    "requests": {"cpu": "50m", "memory": "64Mi"},
-    "limits": {"cpu": "1", "memory": "256Mi"},
 }
 _TERMINATION_SECONDS = 30
 
@@ -66,9 +57,9 @@ def runner_config(job: EvalJob, config: Config, *, endpoint: str, model: str) ->
                 else None
             ),
             "dataset": {
-                "path": f"{_DATASET_PATH}/{_dataset_file(spec.dataset)}",
+                "path": dataset.file(spec.dataset),
                 "sha256": spec.dataset.sha256,
-                "source": source(spec.dataset),
+                "source": dataset.source(spec.dataset),
             },
             "scorers": [each.model_dump(mode="json", by_alias=True) for each in spec.scorers],
             "gate": (
@@ -84,18 +75,10 @@ def runner_config(job: EvalJob, config: Config, *, endpoint: str, model: str) ->
                 "authorities": f"{workload.TRUST_PATH}/ca.crt",
                 "token": f"{workload.TOKEN_PATH}/token",
                 "data": _DATA_PATH,
-                "scorer": _SOCKET,
+                "scorer": scorer.SOCKET,
             },
         }
     )
-
-
-def source(dataset: Dataset) -> str:
-    """Where the questions are, in words."""
-    if dataset.config_map_ref:
-        return f"ConfigMap {dataset.config_map_ref.name!r}, key {dataset.config_map_ref.key!r}"
-    claim = dataset.persistent_volume_claim
-    return f"PersistentVolumeClaim {claim.claim_name!r}, file {claim.path!r}" if claim else "the dataset"
 
 
 def pod(job: EvalJob, config: Config, pool: Pool | None) -> Manifest:
@@ -105,28 +88,31 @@ def pod(job: EvalJob, config: Config, pool: Pool | None) -> Manifest:
         volume["name"]: volume
         for volume in workload.identity_volumes(config_map=names.config, trust=names.trust)
     }
-    scorer = {"name": "scorer", "mountPath": _SCORER_PATH}
     return {
         **service.pod(config, account=names.job, termination_seconds=_TERMINATION_SECONDS),
         **placement.manifest(pool),
         "restartPolicy": "Never",
-        "initContainers": [_scorer(config, scorer)],
-        "containers": [_runner(job, config, scorer)],
+        "initContainers": [scorer.sidecar(config)],
+        "containers": [_runner(job, config)],
         "volumes": [
             *(own[name] for name in ("config", "trust", "token", "tmp")),
-            {"name": "scorer", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+            scorer.volume(),
             {"name": "data", "persistentVolumeClaim": {"claimName": names.data}},
-            _dataset_volume(job.spec.dataset),
+            dataset.volume(job.spec.dataset),
         ],
     }
 
 
-def _runner(job: EvalJob, config: Config, scorer: Manifest) -> Manifest:
+def _runner(job: EvalJob, config: Config) -> Manifest:
     resources = job.spec.run.resources
     ports = {"health": workload.HEALTH_PORT, "metrics": workload.METRICS_PORT}
     return {
         "name": RUNNER,
-        **_program(config, "innervate_evaluator"),
+        "image": config.image("evaluator"),
+        "imagePullPolicy": config.image_pull_policy,
+        "command": ["python3", "-m", "innervate_evaluator"],
+        "securityContext": workload.CONTAINER_SECURITY,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": workload.environment("innervate-evaluator"),
         "ports": [
             {"name": name, "containerPort": number, "protocol": "TCP"} for name, number in ports.items()
@@ -136,52 +122,8 @@ def _runner(job: EvalJob, config: Config, scorer: Manifest) -> Manifest:
         "resources": resources.over(_RUNNER_RESOURCES) if resources else _RUNNER_RESOURCES,
         "volumeMounts": [
             *(mount for mount in workload.identity_mounts() if mount["name"] != "identity"),
-            scorer,
+            scorer.mount(),
             {"name": "data", "mountPath": _DATA_PATH},
-            {"name": "dataset", "mountPath": _DATASET_PATH, "readOnly": True},
+            dataset.mount(),
         ],
     }
-
-
-def _scorer(config: Config, scorer: Manifest) -> Manifest:
-    """Without token and trust: what scores answers has no business elsewhere."""
-    port = workload.AGENT_HEALTH_PORT
-    return {
-        "name": SCORER,
-        **_program(config, "innervate_evaluator.scorer"),
-        "args": [f"--socket={_SOCKET}", f"--health-listen=0.0.0.0:{port}"],
-        "restartPolicy": "Always",
-        "env": workload.environment("innervate-scorer"),
-        "ports": [{"name": "scorer-health", "containerPort": port, "protocol": "TCP"}],
-        "startupProbe": workload.http_probe("/readyz", port, period=1, failures=120),
-        "livenessProbe": workload.http_probe("/livez", port, period=15, failures=4),
-        "resources": _SCORER_RESOURCES,
-        "volumeMounts": [scorer],
-    }
-
-
-def _program(config: Config, module: str) -> Manifest:
-    return {
-        "image": config.image(_IMAGE),
-        "imagePullPolicy": config.image_pull_policy,
-        "command": ["python3", "-m", module],
-        "securityContext": workload.CONTAINER_SECURITY,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
-
-
-def _dataset_file(dataset: Dataset) -> str:
-    if dataset.config_map_ref:
-        return dataset.config_map_ref.key
-    return dataset.persistent_volume_claim.path if dataset.persistent_volume_claim else ""
-
-
-def _dataset_volume(dataset: Dataset) -> Manifest:
-    volume: dict[str, Any] = {"name": "dataset"}
-    if dataset.config_map_ref:
-        # Optional: without it a ConfigMap that vanishes would hold the pod, and nothing would tell why.
-        volume["configMap"] = {"name": dataset.config_map_ref.name, "optional": True}
-    elif dataset.persistent_volume_claim:
-        name = dataset.persistent_volume_claim.claim_name
-        volume["persistentVolumeClaim"] = {"claimName": name, "readOnly": True}
-    return volume

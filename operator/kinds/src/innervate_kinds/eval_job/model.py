@@ -12,7 +12,8 @@ from innervate_kinds.api.kind import GROUP, VERSION, Kind
 from innervate_kinds.api.resource import Model, Resource, Status
 from innervate_kinds.api.room import Column, Definition, Rule
 from innervate_kinds.api.scheduling import ObjectName
-from innervate_kinds.eval_job.template import EvalJobTemplate, ScorerName, ScorerType, Share
+from innervate_kinds.eval_job.template import EvalJobTemplate, ScorerName, Share
+from innervate_kinds.parts import dataset, scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -154,55 +155,18 @@ def template_rules(path: str, each: Callable[[Any], Iterable[EvalJobTemplate]]) 
     def every(holds: Callable[[EvalJobTemplate], bool]) -> Callable[[Any, Any | None], bool]:
         return lambda resource, _old: all(map(holds, each(resource)))
 
-    def scorers(holds: Callable[[Any], bool]) -> Callable[[Any, Any | None], bool]:
-        return every(lambda template: all(map(holds, template.scorers)))
-
     return (
-        Rule(
-            path=f"{path}.dataset",
-            rule="has(self.configMapRef) != has(self.persistentVolumeClaim)",
-            message="exactly one of configMapRef and persistentVolumeClaim must be set",
-            holds=every(
-                lambda template: (
-                    (template.dataset.config_map_ref is None)
-                    != (template.dataset.persistent_volume_claim is None)
-                )
-            ),
-        ),
-        Rule(
-            path=f"{path}.dataset",
-            rule="!has(self.persistentVolumeClaim) || "
-            "self.persistentVolumeClaim.path.split('/').all(part, part != '..' && part != '.')",
-            message="persistentVolumeClaim.path must lie below the volume's root, without . and ..",
-            holds=every(lambda template: _below_root(template.dataset)),
-        ),
+        *dataset.rules(f"{path}.dataset", lambda resource: [one.dataset for one in each(resource)]),
         Rule(
             path=f"{path}.scorers",
             rule="self.all(one, self.exists_one(other, other.name == one.name))",
             message="names of scorers must differ",
             holds=every(
-                lambda template: len({scorer.name for scorer in template.scorers}) == len(template.scorers)
+                lambda template: len({one.name for one in template.scorers}) == len(template.scorers)
             ),
         ),
-        Rule(
-            path=f"{path}.scorers[]",
-            rule="!has(self.tolerance) || self.type == 'Numeric'",
-            message="tolerance is for type Numeric only",
-            holds=scorers(lambda one: one.tolerance is None or one.type is ScorerType.NUMERIC),
-        ),
-        Rule(
-            path=f"{path}.scorers[]",
-            rule="!has(self.pattern) || self.type == 'Regex'",
-            message="pattern is for type Regex only",
-            holds=scorers(lambda one: one.pattern is None or one.type is ScorerType.REGEX),
-        ),
-        Rule(
-            path=f"{path}.scorers[]",
-            rule="!self.ignoreCase || self.type in ['Exact', 'Contains']",
-            message="ignoreCase is for types Exact and Contains only; a pattern may begin with (?i)",
-            holds=scorers(
-                lambda one: not one.ignore_case or one.type in {ScorerType.EXACT, ScorerType.CONTAINS}
-            ),
+        *scorer.rules(
+            f"{path}.scorers[]", lambda resource: [one for found in each(resource) for one in found.scorers]
         ),
         Rule(
             path=path,
@@ -210,17 +174,11 @@ def template_rules(path: str, each: Callable[[Any], Iterable[EvalJobTemplate]]) 
             message="gate.metric must be the name of a scorer",
             holds=every(
                 lambda template: (
-                    template.gate is None
-                    or template.gate.metric in {scorer.name for scorer in template.scorers}
+                    template.gate is None or template.gate.metric in {one.name for one in template.scorers}
                 )
             ),
         ),
     )
-
-
-def _below_root(dataset: Any) -> bool:
-    file = dataset.persistent_volume_claim
-    return file is None or not {".", ".."} & set(file.path.split("/"))
 
 
 def _one_baseline(job: EvalJob) -> bool:

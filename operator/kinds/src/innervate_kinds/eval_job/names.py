@@ -10,8 +10,6 @@ APPLICATION = "evaljob"
 """Value of the label `app.kubernetes.io/name`."""
 RUNNER = "runner"
 """The component, and the container that asks."""
-SCORER = "scorer"
-"""The sidecar that scores."""
 REPORT_FILE = "report.html"
 """The report for people, on the job's volume."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from innervate_kinds.api.kind import CONFIG_MAP, JOB, PERSISTENT_VOLUME_CLAIM, POD, Reference
+from innervate_kinds.api.kind import JOB, POD, Reference
 from innervate_kinds.eval_job.names import RUNNER, Names
 from innervate_kinds.eval_job.state import Observed
 from innervate_kinds.inference_pool.model import INFERENCE_POOL, InferencePool
 from innervate_kinds.model_release.model import MODEL_RELEASE
-from innervate_kinds.parts import jobs, placement, pods
+from innervate_kinds.parts import dataset, jobs, placement, pods
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ def references(job: EvalJob) -> Sequence[Reference]:
     return (
         Reference(INFERENCE_POOL, namespace, job.spec.target.inference_pool_ref.name),
         *(Reference(MODEL_RELEASE, namespace, name) for name in releases(job)),
-        _dataset(job),
+        dataset.reference(job.spec.dataset, namespace),
         *placement.references(job.spec.run.placement, job.metadata),
     )
 
@@ -45,15 +45,7 @@ def observe(job: EvalJob, reader: Reader, _probes: Mapping[str, ProbeResult]) ->
         missing_releases=tuple(
             name for name in releases(job) if reader.get(Reference(MODEL_RELEASE, namespace, name)) is None
         ),
-        dataset=reader.get(_dataset(job)) is not None,
+        dataset=reader.get(dataset.reference(job.spec.dataset, namespace)) is not None,
         placement=placement.observe(job.spec.run.placement, job.metadata, reader),
         job=jobs.job(pods.mine(reader, job.metadata, JOB, Names.of(job.metadata.name).job), running, RUNNER),
     )
-
-
-def _dataset(job: EvalJob) -> Reference:
-    dataset, namespace = job.spec.dataset, job.metadata.namespace
-    if dataset.config_map_ref:
-        return Reference(CONFIG_MAP, namespace, dataset.config_map_ref.name)
-    claim = dataset.persistent_volume_claim
-    return Reference(PERSISTENT_VOLUME_CLAIM, namespace, claim.claim_name if claim else "")

@@ -10,23 +10,14 @@ from pydantic import Field
 from innervate_kinds.api.quantity import PositiveQuantity
 from innervate_kinds.api.resource import Model
 from innervate_kinds.api.scheduling import ObjectName, Placement, Resources
+from innervate_kinds.parts.dataset import Dataset
+from innervate_kinds.parts.scorer import Scoring
 
 Share = Annotated[str, Field(pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$", max_length=8)]
 """A decimal from 0 to 1."""
 Alpha = Annotated[str, Field(pattern=r"^0\.([1-4][0-9]{0,5}|0{1,5}[1-9][0-9]{0,5})$", max_length=16)]
 """A decimal above 0 and below 0.5."""
-NonNegative = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,15})?$", max_length=31)]
-"""A decimal that is not negative."""
 ScorerName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
-
-
-class ScorerType(StrEnum):
-    """How an answer is compared with the expected ones."""
-
-    EXACT = "Exact"
-    CONTAINS = "Contains"
-    NUMERIC = "Numeric"
-    REGEX = "Regex"
 
 
 class GateTest(StrEnum):
@@ -43,53 +34,15 @@ class Underpowered(StrEnum):
     HOLD = "Hold"
 
 
-class ConfigMapKey(Model):
-    """One key of a ConfigMap in the same namespace."""
-
-    name: ObjectName
-    """Name of the ConfigMap."""
-    key: Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", min_length=1, max_length=253)]
-    """Key in the ConfigMap's data."""
-
-
-class VolumeFile(Model):
-    """One file on a volume."""
-
-    claim_name: ObjectName
-    """Name of the PersistentVolumeClaim; it is mounted read-only."""
-    path: Annotated[
-        str,
-        Field(pattern=r"^[-A-Za-z0-9_.]+(/[-A-Za-z0-9_.]+)*$", min_length=1, max_length=1024),
-    ]
-    """Path below the volume's root, without `..`."""
-
-
-class Dataset(Model):
-    """Questions with known answers, one JSON object a line: exactly one of the two places."""
-
-    config_map_ref: ConfigMapKey | None = None
-    """The lines stand in a ConfigMap: at most 1 MiB."""
-    persistent_volume_claim: VolumeFile | None = None
-    """The lines stand in a file on a volume."""
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", max_length=64)] | None = None
-    """SHA-256 of the file; another content is refused."""
-
-
-class Scorer(Model):
-    """Turns an answer into a value from 0, wrong, to 1, right."""
+class Metric(Model):
+    """What is measured."""
 
     name: ScorerName
     """Name of the metric that it makes."""
-    type: ScorerType
-    """`Exact`: the answer is one of the expected ones, white space around it aside. `Contains`: it
-    contains one of them. `Numeric`: its last number is near enough to an expected one. `Regex`: a
-    pattern is found in it."""
-    ignore_case: bool = False
-    """For `Exact` and `Contains`: upper and lower case are the same."""
-    tolerance: NonNegative | None = None
-    """For `Numeric`: largest difference that still counts as right; left out, none."""
-    pattern: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    """For `Regex`: what to look for, in RE2 syntax; left out, each expected text is a pattern."""
+
+
+class Scorer(Scoring, Metric):
+    """Turns an answer into a value from 0, wrong, to 1, right."""
 
 
 class Gate(Model):

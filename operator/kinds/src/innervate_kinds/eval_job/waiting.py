@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from innervate_kinds.eval_job.observe import releases
 from innervate_kinds.eval_job.reasons import Reason
+from innervate_kinds.parts import dataset
 
 if TYPE_CHECKING:
     from innervate_kinds.eval_job.model import EvalJob
@@ -38,7 +39,8 @@ def unresolved(job: EvalJob, observed: Observed) -> Wait | None:
             f"one of `kubectl get -n {namespace} modelreleases`",
         )
     if not observed.dataset:
-        return _dataset(job)
+        message = dataset.missing(job.spec.dataset, namespace, field="spec.dataset")
+        return Wait(Reason.DATASET_NOT_FOUND, message)
     return _placement(job, observed)
 
 
@@ -66,24 +68,6 @@ def unready(job: EvalJob, observed: Observed) -> Wait | None:
             f"the gateways of InferencePool {name!r} do not serve its latest specification yet; see {shown}",
         )
     return None
-
-
-def _dataset(job: EvalJob) -> Wait:
-    namespace, dataset = job.metadata.namespace, job.spec.dataset
-    if dataset.config_map_ref:
-        name, key = dataset.config_map_ref.name, dataset.config_map_ref.key
-        return Wait(
-            Reason.DATASET_NOT_FOUND,
-            f"ConfigMap {name!r}, named in spec.dataset.configMapRef, does not exist; create it: "
-            f"`kubectl create -n {namespace} configmap {name} --from-file={key}`",
-        )
-    claim = dataset.persistent_volume_claim
-    name = claim.claim_name if claim else ""
-    return Wait(
-        Reason.DATASET_NOT_FOUND,
-        f"PersistentVolumeClaim {name!r}, named in spec.dataset.persistentVolumeClaim, does not exist; "
-        f"create it, or name one of `kubectl get -n {namespace} pvc`",
-    )
 
 
 def _placement(job: EvalJob, observed: Observed) -> Wait | None:
