@@ -8,9 +8,11 @@ rows are made again.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
+from innervate_releases import digests
 
 from innervate_rl.experience import columns, parts
 from innervate_rl.experience.columns import Place
@@ -24,8 +26,27 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from innervate_rl.settings import Settings
+
+DIRECTORY: Final = "experience"
+"""In a seed's directory."""
 _SPILL_ROWS: Final = 1 << 16
 """Rows that are held in memory before they go to disk."""
+
+
+def origin(settings: Settings) -> Origin:
+    """What every row of a trainer's experience says of where it comes from."""
+    chosen = settings.configuration
+    configuration = json.dumps(chosen.decisive, sort_keys=True, separators=(",", ":"))
+    release = chosen.policy.release
+    chain = {
+        **chosen.environment.chain,
+        "configuration": digests.of_bytes(configuration.encode()),
+        "release": release.digest if release else None,
+        "trainer": settings.image,
+        "seed": chosen.seed,
+    }
+    return Origin(f"{chosen.run.namespace}/{chosen.run.name}", chosen.seed, settings.attempt, chain)
 
 
 class ExperienceWriter:
@@ -81,6 +102,27 @@ class ExperienceWriter:
         self._partial: parts.Partial | None = None
         parts.clean(directory, cursor)
         self._resume()
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        cursor: Cursor = Cursor(),  # noqa: B008  an immutable value
+        rewards: Sequence[str] = (),
+        fence: Callable[[], None] = lambda: None,
+    ) -> Self:
+        """Writer for a trainer: where, and what is kept, is said by its settings."""
+        chosen = settings.configuration
+        return cls(
+            settings.directory / DIRECTORY,
+            origin(settings),
+            keep=Keep(chosen.experience.keep),
+            max_episodes=chosen.experience.max_episodes,
+            rewards=rewards,
+            cursor=cursor,
+            fence=fence,
+        )
 
     @property
     def wants_training(self) -> bool:
