@@ -10,25 +10,24 @@ import grpc.aio
 from innervate_api.memory.v1 import memory_pb2_grpc
 
 from innervate import calls, errors, tracing
-from innervate.kubectl import Kubectl
-from innervate.retry import Attempts, Retry
-from innervate.route import CA_FILE, TOKEN_FILE, Direct, Forwarded
+from innervate.clients import Client
+from innervate.retry import Attempts
 from innervate.rpc import channel_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
     from datetime import datetime
-    from pathlib import Path
     from types import TracebackType
 
     from innervate.calls import Call
     from innervate.records import Filter, Found, NewRecord, PutResult, Record, SearchHit, Stats
+    from innervate.retry import Retry
     from innervate.route import Address, Route
 
 ResultT = TypeVar("ResultT")
 
 
-class AsyncMemoryClient:
+class AsyncMemoryClient(Client):
     """A memory store, for asyncio; in everything else as `innervate.MemoryClient`.
 
     Parameters
@@ -40,39 +39,9 @@ class AsyncMemoryClient:
     """
 
     def __init__(self, route: Route, *, retry: Retry | None = None) -> None:
-        self._route = route
-        self._retry = retry or Retry()
-        self._address: Address | None = None
+        super().__init__(route, retry=retry)
         self._channel: grpc.aio.Channel | None = None
         self._stub: Any = None
-
-    @classmethod
-    def connect(
-        cls,
-        endpoint: str,
-        *,
-        ca: str | Path | bytes = CA_FILE,
-        token: str | Path | Callable[[], str] = TOKEN_FILE,
-        server_name: str | None = None,
-        retry: Retry | None = None,
-    ) -> Self:
-        """As `MemoryClient.connect`."""
-        return cls(Direct(endpoint, ca=ca, token=token, server_name=server_name), retry=retry)
-
-    @classmethod
-    def from_kubernetes(
-        cls,
-        store: str,
-        *,
-        namespace: str | None = None,
-        context: str | None = None,
-        kubeconfig: str | None = None,
-        service_account: str = "default",
-        retry: Retry | None = None,
-    ) -> Self:
-        """As `MemoryClient.from_kubernetes`; the cluster is asked at the first call, not here."""
-        kubectl = Kubectl(context=context, namespace=namespace, kubeconfig=kubeconfig)
-        return cls(Forwarded(kubectl, store, service_account), retry=retry)
 
     async def put(self, record: NewRecord | str, *, space: str = "") -> PutResult:
         """Store a record; returns once it is as durable as the store declares."""

@@ -6,24 +6,22 @@ import ssl
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import httpx
 from opentelemetry import propagate
 
 from innervate import errors, tracing
-from innervate.kubectl import Kubectl
+from innervate.clients import BlockingClient
 from innervate.pools import INFERENCE_POOL
-from innervate.retry import Attempts, Retry
-from innervate.route import CA_FILE, TOKEN_FILE, Direct, Forwarded
+from innervate.retry import Attempts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-    from types import TracebackType
+    from collections.abc import Sequence
 
     from opentelemetry.trace import Span
 
+    from innervate.retry import Retry
     from innervate.route import Address, Route
 
 _BY_STATUS: dict[int, type[errors.InnervateError]] = {
@@ -79,7 +77,7 @@ class Answer:
     output_tokens: int = 0
 
 
-class ChatClient:
+class ChatClient(BlockingClient):
     """An inference pool, for programs that block. Safe to share between threads.
 
     A request is repeated while the pool refuses it as too busy or cannot be reached, and never once
@@ -99,67 +97,13 @@ class ChatClient:
     ...     print(answer.text, answer.release)
     """
 
+    served = INFERENCE_POOL
+
     def __init__(self, route: Route, *, retry: Retry | None = None) -> None:
-        self._route = route
-        self._retry = retry or Retry()
+        super().__init__(route, retry=retry)
         self._lock = threading.Lock()
-        self._address: Address | None = None
         self._http: httpx.Client | None = None
         self._model = ""
-
-    @classmethod
-    def connect(
-        cls,
-        endpoint: str,
-        *,
-        ca: str | Path | bytes = CA_FILE,
-        token: str | Path | Callable[[], str] = TOKEN_FILE,
-        server_name: str | None = None,
-        retry: Retry | None = None,
-    ) -> Self:
-        """Client of a pool that this process can reach by itself; the defaults are right in a pod.
-
-        Parameters
-        ----------
-        endpoint
-            The pool's `status.endpoint`, ``https://host:port``.
-        ca
-            Authorities to trust: a PEM file or PEM itself.
-        token
-            File with the caller's token, or a function that gives it.
-        server_name
-            Name to expect in the server's certificate, where it is not the endpoint's host.
-        retry
-            How patient to be.
-        """
-        return cls(Direct(endpoint, ca=ca, token=token, server_name=server_name), retry=retry)
-
-    @classmethod
-    def from_kubernetes(
-        cls,
-        pool: str,
-        *,
-        namespace: str | None = None,
-        context: str | None = None,
-        kubeconfig: str | None = None,
-        service_account: str = "default",
-        retry: Retry | None = None,
-    ) -> Self:
-        """Client of a pool in a cluster that kubectl reaches, such as from a laptop.
-
-        Parameters
-        ----------
-        pool
-            Name of the InferencePool.
-        namespace, context, kubeconfig
-            As kubectl's options; None for kubectl's own choice.
-        service_account
-            Account of the pool's namespace to call as.
-        retry
-            How patient to be.
-        """
-        kubectl = Kubectl(context=context, namespace=namespace, kubeconfig=kubeconfig)
-        return cls(Forwarded(kubectl, pool, service_account, served=INFERENCE_POOL), retry=retry)
 
     def chat(
         self,
@@ -208,18 +152,7 @@ class ChatClient:
             if self._http is not None:
                 self._http.close()
             self._http = self._address = None
-        self._route.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().close()
 
     def _send(self, span: Span, body: dict[str, Any], headers: dict[str, str]) -> Answer:
         attempts = Attempts(self._retry, f"chat on {self._route.store}")

@@ -5,23 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from innervate_api.exchange.v1 import exchange_pb2 as pb
 from innervate_api.exchange.v1 import exchange_pb2_grpc
 
 from innervate.calls import Call
-from innervate.kubectl import Kubectl
 from innervate.pools import INFERENCE_POOL
-from innervate.route import CA_FILE, DEFAULT_PORT, TOKEN_FILE, Direct, Forwarded
+from innervate.route import DEFAULT_PORT
 from innervate.rpc import RpcClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
-    from pathlib import Path
-
-    from innervate.retry import Retry
 
 SERVICE = "innervate_api.exchange.v1.ExchangeService"
 BATCH = 256
@@ -134,65 +130,8 @@ class ExchangeClient(RpcClient):
     """
 
     stub = exchange_pb2_grpc.ExchangeServiceStub
-
-    @classmethod
-    def connect(
-        cls,
-        endpoint: str,
-        *,
-        ca: str | Path | bytes = CA_FILE,
-        token: str | Path | Callable[[], str] = TOKEN_FILE,
-        server_name: str | None = None,
-        port: int = DEFAULT_PORT,
-        retry: Retry | None = None,
-    ) -> Self:
-        """Client of a pool that this process can reach by itself; the defaults are right in a pod.
-
-        Parameters
-        ----------
-        endpoint
-            The pool's `status.endpoint`, ``https://host:port``.
-        ca
-            Authorities to trust: a PEM file or PEM itself.
-        token
-            File with the caller's token, or a function that gives it.
-        server_name
-            Name to expect in the server's certificate, where it is not the endpoint's host.
-        port
-            Where the gateway answers gRPC.
-        retry
-            How patient to be.
-        """
-        return cls(Direct(endpoint, ca=ca, token=token, server_name=server_name, port=port), retry=retry)
-
-    @classmethod
-    def from_kubernetes(
-        cls,
-        pool: str,
-        *,
-        namespace: str | None = None,
-        context: str | None = None,
-        kubeconfig: str | None = None,
-        service_account: str = "default",
-        retry: Retry | None = None,
-    ) -> Self:
-        """Client of a pool in a cluster that kubectl reaches, such as from a laptop.
-
-        Parameters
-        ----------
-        pool
-            Name of the InferencePool.
-        namespace, context, kubeconfig
-            As kubectl's options; None for kubectl's own choice.
-        service_account
-            Account of the pool's namespace to call as.
-        retry
-            How patient to be.
-        """
-        kubectl = Kubectl(context=context, namespace=namespace, kubeconfig=kubeconfig)
-        return cls(
-            Forwarded(kubectl, pool, service_account, served=INFERENCE_POOL, port=DEFAULT_PORT), retry=retry
-        )
+    served = INFERENCE_POOL
+    port = DEFAULT_PORT
 
     def report(self, feedback: Iterable[Feedback]) -> tuple[ReportResult, ...]:
         """Join feedback to exchanges; the same name twice counts once.

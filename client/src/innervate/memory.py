@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from innervate_api.memory.v1 import memory_pb2_grpc
 
 from innervate import calls
-from innervate.kubectl import Kubectl
-from innervate.route import CA_FILE, TOKEN_FILE, Direct, Forwarded
 from innervate.rpc import RpcClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from innervate.records import Filter, Found, NewRecord, PutResult, Record, SearchHit, Stats
-    from innervate.retry import Retry
 
 
 class MemoryClient(RpcClient):
@@ -42,60 +38,6 @@ class MemoryClient(RpcClient):
     """
 
     stub = memory_pb2_grpc.MemoryServiceStub
-
-    @classmethod
-    def connect(
-        cls,
-        endpoint: str,
-        *,
-        ca: str | Path | bytes = CA_FILE,
-        token: str | Path | Callable[[], str] = TOKEN_FILE,
-        server_name: str | None = None,
-        retry: Retry | None = None,
-    ) -> Self:
-        """Client of a store that this process can reach by itself; the defaults are right in a pod.
-
-        Parameters
-        ----------
-        endpoint
-            The store's `status.endpoint`, ``grpcs://host:port``.
-        ca
-            Authorities to trust: a PEM file or PEM itself.
-        token
-            File with the caller's token, or a function that gives it.
-        server_name
-            Name to expect in the server's certificate, where it is not the endpoint's host.
-        retry
-            How patient to be.
-        """
-        return cls(Direct(endpoint, ca=ca, token=token, server_name=server_name), retry=retry)
-
-    @classmethod
-    def from_kubernetes(
-        cls,
-        store: str,
-        *,
-        namespace: str | None = None,
-        context: str | None = None,
-        kubeconfig: str | None = None,
-        service_account: str = "default",
-        retry: Retry | None = None,
-    ) -> Self:
-        """Client of a store in a cluster that kubectl reaches, such as from a laptop.
-
-        Parameters
-        ----------
-        store
-            Name of the MemoryStore.
-        namespace, context, kubeconfig
-            As kubectl's options; None for kubectl's own choice.
-        service_account
-            Account of the store's namespace to call as.
-        retry
-            How patient to be.
-        """
-        kubectl = Kubectl(context=context, namespace=namespace, kubeconfig=kubeconfig)
-        return cls(Forwarded(kubectl, store, service_account), retry=retry)
 
     def put(self, record: NewRecord | str, *, space: str = "") -> PutResult:
         """Store a record; returns once it is as durable as the store declares."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import grpc
 
 from innervate import errors, tracing
-from innervate.retry import Attempts, Retry
+from innervate.clients import BlockingClient
+from innervate.retry import Attempts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from innervate.calls import Call
+    from innervate.retry import Retry
     from innervate.route import Address, Route
 
 ResultT = TypeVar("ResultT")
@@ -49,7 +50,7 @@ def channel_arguments(address: Address) -> tuple[str, grpc.ChannelCredentials, l
     return address.target, grpc.ssl_channel_credentials(root_certificates=address.ca), options
 
 
-class RpcClient:
+class RpcClient(BlockingClient):
     """What the blocking clients have in common. Safe to share between threads.
 
     Parameters
@@ -64,10 +65,8 @@ class RpcClient:
     """Makes the service's stub on a channel."""
 
     def __init__(self, route: Route, *, retry: Retry | None = None) -> None:
-        self._route = route
-        self._retry = retry or Retry()
+        super().__init__(route, retry=retry)
         self._lock = threading.Lock()
-        self._address: Address | None = None
         self._channel: grpc.Channel | None = None
         self._stub: Any = None
 
@@ -77,18 +76,7 @@ class RpcClient:
             if self._channel is not None:
                 self._channel.close()
             self._channel = self._address = self._stub = None
-        self._route.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        super().close()
 
     def _send(self, call: Call[ResultT]) -> ResultT:
         attempts = Attempts(self._retry, f"{call.method} on {self._route.store}")
