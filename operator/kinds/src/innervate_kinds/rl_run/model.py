@@ -107,10 +107,12 @@ class Budget(Model):
     steps: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000_000)]
     """Environment steps of each seed; for text, turns."""
     seconds: Annotated[int, Field(strict=True, ge=1, le=2_592_000)] = 86_400
-    """Time for each seed, waiting for a node included and suspension excluded; then it has failed."""
+    """Time to train each seed, without the time that it is suspended; then the built-in trainer stops where
+    it is and evaluates that. A seed that is not at its end a quarter of an hour later has failed."""
     cost: NonNegative | None = None
-    """Most that all seeds together may cost at the ComputePool's price per hour: each seed gets an equal
-    share, and the time that it buys. Needs `placement`."""
+    """Most that all seeds together may cost, a pod costing what a node of its ComputePool does: each seed
+    gets an equal share, and stops when it has had the time that its share buys, four fifths of it to
+    train. Needs `placement`."""
 
 
 class Staleness(Model):
@@ -192,8 +194,8 @@ class Publish(Model):
     """Name of the ModelRelease that is made."""
     uri: Annotated[str, Field(pattern=rf"^pvc://[a-z0-9]([-a-z0-9.]*[a-z0-9])?{SEGMENTS}$", max_length=1024)]
     """Release store on a volume, `pvc://<claim>[/<path>]`; the trainers mount the claim for writing."""
-    signing: SecretSource | None = None
-    """Key that the release is signed with; left out, somebody else signs it before it is verified."""
+    signing: SecretSource
+    """Private key, Ed25519 in PEM, that the release is signed with."""
 
 
 class Queue(Model):

@@ -79,6 +79,8 @@ class GateStatus(Model):
     """Largest gap of a seed between trained and held-out reward, where `maxGap` is set."""
     passed: bool
     """Whether the gate is passed."""
+    time: datetime
+    """When the last seed's end was judged."""
 
 
 class RLRunStatus(Status):
@@ -106,5 +108,5 @@ class RLRunStatus(Status):
     """When the run ended, in either way."""
 
 
-ACTS_ON = ("seeds", "gate", "bestSeed", "endTime")
+ACTS_ON = ("gate", "bestSeed", "endTime")
 """What the next plan acts on, as it stands in the status."""

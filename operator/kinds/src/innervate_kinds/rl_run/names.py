@@ -1,0 +1,48 @@
+"""Names of a run's children, and of the parts of its pods."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from innervate_kinds.api.names import child_name
+
+APPLICATION = "rlrun"
+"""Value of the label `app.kubernetes.io/name`."""
+RUN_COMPONENT = "run"
+"""Component of what all seeds share."""
+SUSPEND_MANAGER = "innervate-suspend"
+"""Field manager of what holds a seed's Job."""
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""Label by which Kueue knows whose queue a Job waits in."""
+_LONGEST = 48
+"""What runs a seed appends its own marks to this name in the names of its pods and their hosts."""
+
+
+class Names(NamedTuple):
+    """Name of every child that the seeds share."""
+
+    run: str
+    """ServiceAccount and NetworkPolicy; the Service by which the pods of a seed find each other."""
+    trust: str
+    """ConfigMap with the trust anchors."""
+    data: str
+    """PersistentVolumeClaim with checkpoints, curves, experience and reports."""
+
+    @classmethod
+    def of(cls, run: str) -> Names:
+        """Names of the children of the run of that name."""
+        return cls(
+            run=child_name(run, "rlrun"),
+            trust=child_name(run, "rlrun-trust"),
+            data=child_name(run, "rlrun-data"),
+        )
+
+
+def seed(run: str, number: int) -> str:
+    """Job or JobSet of a seed, and its ConfigMap."""
+    return child_name(run, f"rlrun-{number}", limit=_LONGEST)
+
+
+def component(number: int) -> str:
+    """Component of a seed's pods."""
+    return f"seed-{number}"

@@ -1,0 +1,99 @@
+"""Gathers what a run names, and what is there of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from innervate_kinds.api.kind import CONFIG_MAP, JOB, POD, Reference
+from innervate_kinds.environment.model import ENVIRONMENT, Environment
+from innervate_kinds.model_release.model import MODEL_RELEASE, ModelRelease
+from innervate_kinds.parts import jobs, placement, pods, progress
+from innervate_kinds.rl_run import names, result
+from innervate_kinds.rl_run.state import Observed, SeedJob
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from innervate_kinds.api.reader import HttpProbe, ProbeResult, Reader
+    from innervate_kinds.rl_run.model import RLRun
+
+_INDEX = "batch.kubernetes.io/job-completion-index"
+"""Label by which the pods of a Job are numbered; the first one speaks for all."""
+
+
+def references(run: RLRun) -> Sequence[Reference]:
+    """The environment, the releases, and the pool of nodes."""
+    namespace = run.metadata.namespace
+    return (
+        Reference(ENVIRONMENT, namespace, run.spec.environment_ref.name),
+        *(Reference(MODEL_RELEASE, namespace, name) for name in _releases(run)),
+        *placement.references(run.spec.placement, run.metadata),
+    )
+
+
+def observe(run: RLRun, reader: Reader, probes: Mapping[str, ProbeResult]) -> Observed:
+    """Read what the run names, its Jobs and their pods."""
+    namespace = run.metadata.namespace
+    environment = reader.get(Reference(ENVIRONMENT, namespace, run.spec.environment_ref.name))
+    base, publish = run.spec.policy.release_ref, run.spec.publish
+    running = [pod for pod in reader.owned(POD, run.metadata.uid) if _speaks(pod)]
+    return Observed(
+        environment=Environment.model_validate(environment) if environment else None,
+        base=_release(run, reader, base.name if base else ""),
+        placement=placement.observe(run.spec.placement, run.metadata, reader),
+        seeds=dict(_seeds(run, reader, running, probes)),
+        published=_release(run, reader, publish.release_name if publish else ""),
+    )
+
+
+def probes(_run: RLRun, observed: Observed) -> Sequence[HttpProbe]:
+    """Ask the pod of every seed that trains how far it is."""
+    found = []
+    for job in observed.seeds.values():
+        last = job.state.last
+        if last and last.address and last.phase == "Running" and not job.state.finished:
+            found.append(progress.probe(last, result.decode))
+    return tuple(found)
+
+
+def _seeds(
+    run: RLRun,
+    reader: Reader,
+    running: Sequence[Mapping[str, Any]],
+    answers: Mapping[str, ProbeResult],
+) -> Iterator[tuple[int, SeedJob]]:
+    for number in range(run.spec.seeds):
+        name, component = names.seed(run.metadata.name, number), names.component(number)
+        found = pods.mine(reader, run.metadata, JOB, name)
+        state = jobs.job(found, running, component)
+        if found is None or state is None:
+            continue
+        answer = answers.get(progress.name(state.last.name)) if state.last else None
+        yield (
+            number,
+            SeedJob(
+                uid=found["metadata"].get("uid", ""),
+                state=state,
+                suspended=bool(found["spec"].get("suspend")),
+                deadline_seconds=found["spec"].get("activeDeadlineSeconds"),
+                configured=pods.mine(reader, run.metadata, CONFIG_MAP, name) is not None,
+                progress=result.progress(answer.value) if answer and answer.value else None,
+            ),
+        )
+
+
+def _speaks(pod: Mapping[str, Any]) -> bool:
+    labels: Mapping[str, str] = pod["metadata"].get("labels") or {}
+    return labels.get(_INDEX, "0") == "0"
+
+
+def _releases(run: RLRun) -> Iterator[str]:
+    if run.spec.policy.release_ref:
+        yield run.spec.policy.release_ref.name
+    if run.spec.publish:
+        yield run.spec.publish.release_name
+
+
+def _release(run: RLRun, reader: Reader, name: str) -> ModelRelease | None:
+    found = name and reader.get(Reference(MODEL_RELEASE, run.metadata.namespace, name))
+    return ModelRelease.model_validate(found) if found else None
