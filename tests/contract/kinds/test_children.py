@@ -22,11 +22,14 @@ pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[3]
 EXAMPLES = [
     path
-    for kind in ("evaljob", "inferencepool", "memorystore")
+    for kind in ("environment", "evaljob", "inferencepool", "memorystore")
     for path in sorted((ROOT / "deploy/examples" / kind).glob("*.yaml"))
+    if path.stem != "jax"  # runs inside the trainer, and has no children
 ]
 POOL = yaml.safe_load((ROOT / "deploy/examples/computepool/minimal.yaml").read_text())
 NAMESPACE = "children"
+DATASETS = [("ConfigMap", "golden"), ("ConfigMap", "reversal"), ("PersistentVolumeClaim", "datasets")]
+"""What the examples read questions and tasks from."""
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +52,13 @@ def plan_of(path: Path, namespace: str) -> Plan:
     releases = [model_release(arm.release_ref.name, namespace) for arm in arms]
     if isinstance(resource, EvalJob):
         releases += named_by_evaljobs(namespace)
-    observed = room.observe(resource, Cluster([POOL, *releases]), {})
+    datasets = [{"kind": kind, "metadata": {"name": name, "namespace": namespace}} for kind, name in DATASETS]
+    observed = room.observe(resource, Cluster([POOL, *datasets, *releases]), {})
     return room.plan(resource, observed, CONFIG, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def named_by_evaljobs(namespace: str) -> list[dict[str, Any]]:
-    """A pool that serves the examples' releases, and the examples' questions."""
+    """A pool that serves the examples' releases."""
     pool = yaml.safe_load((ROOT / "deploy/examples/inferencepool/minimal.yaml").read_text())
     pool["metadata"] |= {"namespace": namespace, "uid": "0b9f0c1e-0000-4000-8000-000000000003"}
     names = ("assistant-1", "assistant-2")
@@ -64,12 +68,10 @@ def named_by_evaljobs(namespace: str) -> list[dict[str, Any]]:
     ]
     routes = {"generation": 0, "acknowledged": 0}
     pool["status"] = {"endpoint": "https://assistant-inferencepool.children.svc:8443", "routes": routes}
-    questions = [("ConfigMap", "golden"), ("PersistentVolumeClaim", "datasets")]
     return [
         pool,
         {**POOL, "metadata": {"name": "cpu"}},
         *(model_release(name, namespace) for name in names),
-        *({"kind": kind, "metadata": {"name": name, "namespace": namespace}} for kind, name in questions),
     ]
 
 

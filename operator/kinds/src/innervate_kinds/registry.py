@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from innervate_kinds.compute_pool.room import ROOM as COMPUTE_POOL
+from innervate_kinds.environment.room import ROOM as ENVIRONMENT
 from innervate_kinds.eval_job.room import ROOM as EVAL_JOB
 from innervate_kinds.inference_pool.room import ROOM as INFERENCE_POOL
 from innervate_kinds.learning_pipeline.room import ROOM as LEARNING_PIPELINE
@@ -21,4 +22,5 @@ ROOMS: tuple[Room[Any, Any], ...] = (
     INFERENCE_POOL,
     EVAL_JOB,
     LEARNING_PIPELINE,
+    ENVIRONMENT,
 )

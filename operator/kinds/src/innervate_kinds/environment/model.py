@@ -30,7 +30,6 @@ Weight = Annotated[str, Field(pattern=r"^-?[0-9]{1,6}(\.[0-9]{1,6})?$", max_leng
 """A decimal."""
 Digest = Annotated[str, Field(max_length=80)]
 Count = Annotated[int, Field(strict=True, ge=0)]
-Seconds = Annotated[int, Field(strict=True, ge=1, le=86_400)]
 
 
 class Gymnasium(Model):
@@ -125,14 +124,14 @@ class EnvironmentSpec(Model):
     """Number of server pods."""
     capacity: Annotated[int, Field(strict=True, ge=1, le=4096)] = 16
     """Slots of each server pod: episodes that may run at the same time."""
-    instances_per_process: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
+    instances_per_process: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
     """Slots that share one operating system process. With 1, what crashes or hangs takes nothing with
     it; more is faster, and they fail together."""
-    max_episode_steps: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] | None = None
+    max_episode_steps: Annotated[int, Field(strict=True, ge=1, le=2_147_483_647)] | None = None
     """Steps after which an episode is truncated; left out, the environment's own limit."""
-    lease_seconds: Seconds = 60
-    """A caller that does nothing for so long loses its slots."""
-    step_seconds: Seconds = 30
+    lease_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = 300
+    """A caller that holds no stream open and does nothing for so long loses its slots."""
+    step_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 10
     """A step that takes longer is ended, and its episode is void."""
     placement: Placement | None = None
     """On which nodes the server pods run; left out, anywhere."""

@@ -51,7 +51,7 @@ class Component:
     mend_secret
         How a missing Secret is mended, after what the kubelet says of it.
     memory_field
-        Field to raise where a container of that name used too much memory.
+        Field to raise where a container of that name used too much memory; empty where there is none.
     recognize
         The problem in how a container ended, where its own words tell a known one.
     """
@@ -138,10 +138,8 @@ def _waiting(component: Component, pod: PodState, container: ContainerState, now
 def _ended(component: Component, container: ContainerState) -> Problem:
     if container.ended == "OOMKilled":
         field = component.memory_field(container.name)
-        message = (
-            f"container {container.name!r} used more memory than its limit and was killed; raise {field}"
-        )
-        return Problem("MemoryExceeded", message)
+        message = f"container {container.name!r} used more memory than its limit and was killed"
+        return Problem("MemoryExceeded", f"{message}; raise {field}" if field else message)
     known = component.recognize(container)
     if known:
         return known
