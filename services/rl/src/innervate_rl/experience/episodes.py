@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # it ships no types
 
 Array = np.ndarray[Any, Any]
-
-_NAMES: Final = ("run", "split", "task", "policy", "chain")
 
 
 class Episodes(NamedTuple):
@@ -69,15 +67,15 @@ def vectors(table: Any, name: str) -> Array | None:
     return found
 
 
-def rarity(episodes: Episodes) -> Array:
-    """How far each episode is from the middle of all: the norm of what is said of it, standardised.
+def features(episodes: Episodes) -> Array:
+    """What tells episodes apart, (episodes, features).
 
-    Said are the return, the length, the mean log-probability of its actions, and mean and spread of
-    each number of the observations (of texts, the length of what was said).
+    The return, the length, the mean log-probability of the actions, and mean and spread of each
+    number of the observations (of texts, the length of what was said).
     """
     rows, start, length = episodes.rows, episodes.start, episodes.length
     if not len(start):
-        return np.zeros(0)
+        return np.zeros((0, 0))
     logprob = np.nan_to_num(column(rows, "logprob").astype(np.float64))
     said = [episodes.returns, length, _over(np.add, logprob, start) / length]
     seen = vectors(rows, "observation")
@@ -90,11 +88,17 @@ def rarity(episodes: Episodes) -> Array:
         square = _over(np.add, seen**2, start) / length[:, None]
         spread = np.sqrt(np.maximum(square - mean**2, 0))
         said += [*mean.T, *spread.T]
-    features = np.stack([np.asarray(each, np.float64) for each in said], axis=1)
+    return np.stack([np.asarray(each, np.float64) for each in said], axis=1)
+
+
+def rarity(features: Array) -> Array:
+    """How far each episode is from the middle of all: root mean square of its standardised features."""
+    if not len(features):
+        return np.zeros(0)
     scale = features.std(axis=0)
     apart = (features - features.mean(axis=0)) / np.where(scale > 1e-9, scale, np.inf)
-    norm: Array = np.sqrt((apart**2).mean(axis=1))
-    return norm
+    distance: Array = np.sqrt((apart**2).mean(axis=1))
+    return distance
 
 
 def _over(operation: np.ufunc, values: Array, start: Array) -> Array:

@@ -39,7 +39,9 @@ def to_look_at(found: episodes.Episodes, count: int = SHOWN) -> Sorts:
         taken.update(chosen)
         return chosen
 
-    return Sorts(choose(-found.returns), choose(found.returns), choose(-episodes.rarity(found)))
+    return Sorts(
+        choose(-found.returns), choose(found.returns), choose(-episodes.rarity(episodes.features(found)))
+    )
 
 
 class Best:

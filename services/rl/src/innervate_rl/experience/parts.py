@@ -33,7 +33,7 @@ class Part(NamedTuple):
     path: Path
 
     def about(self) -> dict[str, Any]:
-        """What its metadata say of it: ``chain``, ``previous``, ``first``, ``state``, ``episodes``.
+        """What its metadata say of it: chains, the previous part's digest, the first part that counts.
 
         Raises
         ------

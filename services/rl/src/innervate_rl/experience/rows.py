@@ -70,7 +70,8 @@ class Steps:
     logprob: npt.ArrayLike | None = None
     """(T, N): log-probability of the action under the policy that chose it."""
     final_observation: npt.ArrayLike | None = None
-    """As `observation`: what followed the action, read only where an episode ended."""
+    """As `observation`: what followed the action, read only where an episode was
+    terminated or truncated."""
     valid: npt.ArrayLike | None = None
     """(T, N), false where the environment or a verifier failed: the episode is void. None: all valid."""
     error: Mapping[tuple[int, int], str] = field(default_factory=dict)

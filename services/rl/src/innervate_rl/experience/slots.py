@@ -44,6 +44,8 @@ class Slots:
             self._next += count
         if len(self._episode) != count:
             raise ValueError(f"there were {len(self._episode)} environments, now there are {count}")
+        if not length:
+            return Numbers(np.zeros(ended.shape, np.int64), np.zeros(ended.shape, np.int64))
         # Every end gives its environment a new number, counted along environments, then along time.
         given = self._next - 1 + np.cumsum(ended.reshape(-1)).reshape(count, length)
         at = np.arange(length)

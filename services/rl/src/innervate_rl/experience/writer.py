@@ -21,7 +21,7 @@ from innervate_rl.experience.rows import Cursor, Keep, Origin, Split, Steps, Tur
 from innervate_rl.experience.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -99,9 +99,12 @@ class ExperienceWriter:
         self._ended_in: dict[int, int] = {}
         """The same for each part that counts."""
         self._previous: str | None = None
+        self._chains: list[Mapping[str, Any]] = []
         self._partial: parts.Partial | None = None
         parts.clean(directory, cursor)
         self._resume()
+        if origin.chain not in self._chains:
+            self._chains.append(origin.chain)
 
     @classmethod
     def of(
@@ -255,7 +258,7 @@ class ExperienceWriter:
         if partial is None:
             return self._cursor
         about = {
-            "chain": self._origin.chain,
+            "chains": self._chains,
             "previous": self._previous,
             "first": first,
             "keep": str(self._keep),
@@ -316,6 +319,7 @@ class ExperienceWriter:
             raise parts.PartError(f"{there[-1].path} does not belong to this checkpoint")
         self._slots = Slots.of(about[-1]["slots"])
         self._previous = there[-1].digest()
+        self._chains = list(about[-1]["chains"])
         if self._best is not None:
             self._best.add(there[-1].rows())
         else:
