@@ -1,0 +1,1 @@
+"""Group-relative policy optimisation of language models, with rewards that a verifier gives."""

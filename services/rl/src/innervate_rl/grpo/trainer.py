@@ -1,0 +1,162 @@
+"""One seed of a GRPO run: from the base release to the result."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from innervate_environments.client import Credentials, VectorEnvironment
+from innervate_learner.checkpoint import Checkpoints, identity
+from innervate_service.config import ConfigError
+
+from innervate_rl.curves import Curves
+from innervate_rl.errors import RunError
+from innervate_rl.experience import Split
+from innervate_rl.grpo import recording, releases
+from innervate_rl.grpo.evaluating import evaluate
+from innervate_rl.grpo.hyperparameters import Hyperparameters
+from innervate_rl.grpo.tasks import Tasks
+from innervate_rl.grpo.training import Files, Training
+from innervate_rl.result import Outcome, Result, Rollouts
+from innervate_rl.settings import hyperparameters
+from innervate_rl.statistics import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from innervate_learner.report import Line
+    from innervate_models.artifact import Model
+
+    from innervate_rl.grpo.evaluating import Episode
+    from innervate_rl.settings import Settings
+
+
+def train(settings: Settings, tell: Callable[[Line], None]) -> Outcome:
+    """Train one seed, evaluate it, write its files.
+
+    Parameters
+    ----------
+    settings
+        What to do.
+    tell
+        Takes each line of the report but the last.
+
+    Raises
+    ------
+    ConfigError
+        The settings cannot be used.
+    RunError
+        There was no environment, or not one answer could be judged.
+    innervate_releases.errors.ReleaseError
+        The base release is wrong, or a store does not answer.
+    FencedError
+        A later attempt has begun.
+    """
+    chosen = hyperparameters(Hyperparameters, settings.configuration.algorithm.hyperparameters)
+    _check(settings, chosen)
+    checkpoints = Checkpoints(
+        settings.directory / "checkpoint" / identity(**settings.configuration.decisive), settings.attempt
+    )
+    checkpoints.begin()
+    base = releases.fetch_base(settings)
+    limit = base.model.config.context
+    if chosen.prompt_tokens + chosen.answer_tokens > limit:
+        raise ConfigError(
+            f"promptTokens {chosen.prompt_tokens} and answerTokens {chosen.answer_tokens} do not fit the "
+            f"model's context of {limit}"
+        )
+    tasks = _tasks(settings, chosen)
+    try:
+        files = Files(checkpoints, Curves(settings.directory), tell)
+        training = Training(settings, chosen, model=base.model, tasks=tasks, files=files)
+        with training.experience:
+            ended = training.run()
+            episodes = evaluate(
+                training.trained,
+                chosen,
+                tasks,
+                episodes=settings.configuration.evaluation.episodes,
+                version=training.progress.updates,
+                seed=settings.configuration.seed,
+            )
+            result = _result(settings, training, tasks, episodes, ended)
+            names = tuple(reward.name for reward in tasks.describe.rewards)
+            training.experience.append_turns(
+                recording.turns_of_episodes(episodes, names),
+                iteration=training.progress.updates,
+                policy=result.parameters,
+                split=Split.EVALUATION,
+            )
+            training.experience.flush()
+    finally:
+        tasks.close()
+    checkpoints.check()
+    release = _publish(settings, chosen, base, training.trained)
+    result.write(settings.directory)
+    return Outcome(result, release)
+
+
+def _check(settings: Settings, chosen: Hyperparameters) -> None:
+    configuration = settings.configuration
+    if configuration.environment.endpoint is None:
+        raise ConfigError("environment.endpoint must be given: GRPO learns from tasks of text")
+    if configuration.budget.steps < chosen.rows:
+        raise ConfigError(
+            f"budget.steps {configuration.budget.steps} is less than one update of {chosen.prompts} prompts "
+            f"and {chosen.group} answers to each"
+        )
+
+
+def _tasks(settings: Settings, chosen: Hyperparameters) -> Tasks:
+    endpoint = settings.configuration.environment.endpoint or ""
+    credentials = Credentials(settings.trust / "ca.crt", settings.token)
+    slots = min(chosen.slots, chosen.rows)
+
+    def connect() -> VectorEnvironment:
+        return VectorEnvironment.open(
+            endpoint,
+            slots=slots,
+            autoreset=False,
+            credentials=credentials,
+            timeout=chosen.rollout_seconds,
+        )
+
+    return Tasks(connect, slots=slots, outage_seconds=chosen.outage_seconds)
+
+
+def _result(
+    settings: Settings, training: Training, tasks: Tasks, episodes: list[Episode], ended: str
+) -> Result:
+    roles = {reward.name: reward.role for reward in tasks.describe.rewards}
+    rewards = [one.judged.reward for one in episodes if one.judged.failure is None]
+    if not rewards:
+        raise RunError("not one answer of the evaluation could be judged")
+    if not training.progress.valid:
+        raise RunError("not one answer of the training could be judged")
+    mean = interval(rewards)
+    means = recording.means([one.judged for one in episodes], roles)
+    voided = training.voided
+    chain = tasks.describe.chain._asdict()
+    return Result(
+        steps=training.steps,
+        episodes=len(rewards),
+        reward=mean.value,
+        low=mean.low,
+        high=mean.high,
+        rollouts=Rollouts(
+            valid=training.progress.valid + len(rewards),
+            infrastructure=voided.infrastructure,
+            verifier=voided.verifier,
+        ),
+        chain=chain | settings.configuration.environment.chain,
+        parameters=training.digest(),
+        ended=ended,
+        held_out=means.held_out,
+        canary=means.canary,
+        gap=means.gap,
+    )
+
+
+def _publish(settings: Settings, chosen: Hyperparameters, base: releases.Base, model: Model) -> str | None:
+    if settings.configuration.publish is None:
+        return None
+    return releases.publish(settings, base, model, chosen.texts())
