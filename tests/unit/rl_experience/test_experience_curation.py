@@ -133,10 +133,9 @@ def test_successes_in_hard_tasks_survive_balancing(tmp_path):
     answers = [f"hard {number}" for number in range(60)] + right
     reader = said(tmp_path, [*answers, "easy!"], task=["hard"] * 68 + ["easy"])
     found, counts = actions(reader, Rules(balance=True, rare=0.0))
-    plain, _ = actions(reader, Rules(balance=True, rare=0.0, success=2.0))
     assert set(right) <= set(found)
-    assert not set(right) <= set(plain)
-    assert counts["rare"] == len(found) - len(plain)
+    assert len(found) == 34 + 1 + counts["rare"]  # the median class has 34
+    assert counts["rare"] > 0
 
 
 def test_the_rarest_episode_survives_balancing(tmp_path):
