@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from innervate_gateway import wire
 
 if TYPE_CHECKING:
+    import asyncio
+
     from innervate_gateway.core import Core, Work
     from innervate_gateway.errors import Refusal
     from innervate_gateway.request import Request
@@ -19,8 +20,11 @@ _JOINED_BYTES: Final = 16 * 1024
 """A longer body is not copied to stand behind its head."""
 
 
-class AnsweringConnection(asyncio.Protocol):
+class AnsweringConnection:
     """A connection that answers its current request.
+
+    It does what an `asyncio.Protocol` does without being one: a class that is to be compiled can't inherit
+    from one that is not.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from innervate_gateway import metrics
 from innervate_gateway.upstream import UpstreamConnection
@@ -150,7 +150,7 @@ class Endpoint:
         try:
             async with asyncio.timeout(self._connect_seconds):
                 _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self),
+                    lambda: cast("asyncio.Protocol", UpstreamConnection(self)),
                     self.replica.host,
                     self.replica.port,
                     ssl=self._tls,
@@ -166,7 +166,7 @@ class Endpoint:
                 f"no connection: {self.replica.host!r} is no name of a host: {error}", fresh=True
             )
         else:
-            ready(connection)
+            ready(cast("UpstreamConnection", connection))
 
     def _advance(self, now: float) -> None:
         if self.in_flight:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 from innervate_service.probes import split_address
@@ -56,7 +56,7 @@ class Listener:
             self._certificates.subscribe(lambda certificate: _load(serving, certificate))
         host, port = split_address(address)
         self._server = await core.loop.create_server(
-            lambda: ClientConnection(core, self._connections, self._begin),
+            lambda: cast("asyncio.Protocol", ClientConnection(core, self._connections, self._begin)),
             host,
             port,
             ssl=context,

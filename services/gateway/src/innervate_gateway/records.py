@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from hashlib import blake2b
 from operator import attrgetter
@@ -151,7 +151,8 @@ class Record:
         return orjson.dumps(_values(self))
 
 
-_values: Final = attrgetter(*Record.__slots__)
+_NAMES: Final = tuple(each.name for each in fields(Record))
+_values: Final = attrgetter(*_NAMES)
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ class Listed:
 def decode(text: bytes) -> Record:
     """Read a record. New fields stand last: an older record lacks them, an older gateway passes them over."""
     values = orjson.loads(text)
-    return Record(**dict(zip(Record.__slots__, values, strict=False)))
+    return Record(**dict(zip(_NAMES, values, strict=False)))
 
 
 def label(value: str, header: str) -> str:

@@ -173,7 +173,7 @@ def _seconds(text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
-        seconds = -1
+        seconds = -1.0
     # NaN compares false with everything.
     if not 0 < seconds < float("inf"):
         name = "x-innervate-deadline-seconds"

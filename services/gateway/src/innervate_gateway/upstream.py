@@ -50,8 +50,10 @@ class Answer(Protocol):
         """
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """A connection to an engine.
+
+    It does what an `asyncio.Protocol` does without being one, see `answering.AnsweringConnection`.
 
     Parameters
     ----------
@@ -69,6 +71,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_idle_seconds",
+        "_loop",
         "_parser",
         "_reusable",
         "_status",
@@ -79,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
         self._fresh = True
@@ -154,6 +158,16 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._tell()
 
+    def eof_received(self) -> bool:
+        """See `asyncio.Protocol`: an engine that sends no more has ended the connection."""
+        return False
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`: it sends one request, which is held in memory anyway."""
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+
     def connection_lost(self, exc: Exception | None) -> None:
         """See `asyncio.Protocol`."""
         self._transport = None
@@ -216,7 +230,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fresh = False
                 self._reset()
                 self.resume()
-                self._usable_until = asyncio.get_running_loop().time() + self._idle_seconds
+                self._usable_until = self._loop.time() + self._idle_seconds
                 self._endpoint.give(self)
             elif self._transport is not None:
                 self._transport.close()
