@@ -23,6 +23,7 @@ import numpy as np
 from innervate_api.env.v1 import env_pb2, env_pb2_grpc
 from opentelemetry import propagate
 
+from innervate_environments.description import Chain, Description, Reward
 from innervate_environments.episodes import Failure, Named, Reason, Role
 from innervate_environments.messages import Malformed, space_of, values_message, values_of
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from numpy.typing import NDArray
-
-    from innervate_environments.spaces import Space
 
 __all__ = [
     "Begun",
@@ -89,41 +88,6 @@ class Credentials(NamedTuple):
     """Whom the server's certificate must be of, PEM."""
     token: Path = Path("/var/run/secrets/innervate/token")
     """The caller's ServiceAccount token, audience `innervate`."""
-
-
-class Reward(NamedTuple):
-    """A named reward of an environment."""
-
-    name: str
-    weight: str
-    """In the sum of the trained rewards; a decimal."""
-    role: Role
-
-
-class Chain(NamedTuple):
-    """Digests of all that decides what an episode is worth; empty where there is none."""
-
-    environment: str
-    image: str
-    rewards: str
-    tasks: str
-
-
-class Description(NamedTuple):
-    """What an environment is."""
-
-    id: str
-    observation_space: Space
-    action_space: Space
-    rewards: tuple[Reward, ...]
-    max_episode_steps: int
-    """0 for no limit."""
-    chain: Chain
-    capacity: int
-    """Slots of this server."""
-    free: int
-    training_tasks: int
-    evaluation_tasks: int
 
 
 class Begun(NamedTuple):
@@ -414,7 +378,7 @@ def _observations(message: env_pb2.Values) -> NDArray[Any] | list[str]:
 
 
 def _failures(errors: Iterable[env_pb2.SlotError]) -> dict[int, Failure]:
-    known = set(Reason)
+    known = {reason.value for reason in Reason}
     return {
         error.index: Failure(
             Reason(error.reason) if error.reason in known else Reason.UNSPECIFIED, error.message

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _END_SECONDS: Final = 30.0
+_PAUSE_SECONDS: Final = 0.05
 
 
 class LocalServer:
@@ -66,6 +68,15 @@ class LocalServer:
         config.write_text(json.dumps(document), encoding="utf-8")
         command = [sys.executable, "-m", "innervate_environments.local_server"]
         self._process = subprocess.Popen([*command, str(config), self.endpoint])
+        # The socket is there when calls are taken.
+        while not (self._directory / "server.sock").exists():
+            status = self._process.poll()
+            if status is not None:
+                self.stop()
+                raise RuntimeError(
+                    f"the server ended with status {status} before it served; its log says why"
+                )
+            time.sleep(_PAUSE_SECONDS)
         return self
 
     def __exit__(
