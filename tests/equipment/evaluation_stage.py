@@ -15,6 +15,7 @@ from aiohttp import web
 from innervate_evaluator.__main__ import evaluate
 from innervate_evaluator.config import RunnerConfig
 from innervate_evaluator.failures import RunFailed
+from innervate_evaluator.progress import Progress
 from innervate_evaluator.scorer import start
 from innervate_local.certificates import Authority
 
@@ -124,6 +125,8 @@ class Stage:
         self.data = directory / "data"
         self.termination = directory / "termination"
         self.dataset = directory / "golden.jsonl"
+        self.progress = Progress()
+        """Of the last run in the test's own process."""
         (directory / "token").write_text(TOKEN)
 
     def config(self, **changes: Any) -> dict[str, Any]:
@@ -164,8 +167,9 @@ class Stage:
     async def judge(self, **changes: Any) -> tuple[int, dict[str, Any]]:
         """What `run` does, in the test's own process: sooner there."""
         config = RunnerConfig.model_validate(self.config(**changes))
+        self.progress = Progress()
         try:
-            found = await evaluate(config)
+            found = await evaluate(config, self.progress)
         except RunFailed as failed:
             return failed.exit, {"error": {"reason": failed.reason, "message": failed.message}}
         return 0, found.document()

@@ -19,6 +19,7 @@ from innervate_evaluator.results import Comparison, Metric, Results
 from innervate_evaluator.verdict import Verdict
 from innervate_kinds.api.conditions import merge
 from innervate_kinds.api.kind import JOB
+from innervate_kinds.api.reader import ProbeResult
 from innervate_kinds.eval_job.model import EvalJob, EvalJobStatus
 from innervate_kinds.eval_job.names import Names
 from innervate_kinds.eval_job.outcome import Result
@@ -114,10 +115,14 @@ class Life:
         self.written: list[EvalJobStatus] = []
         self.planned: list[str] = []
 
-    def visit(self, cluster: list[dict[str, Any]], *, seconds: float) -> EvalJobStatus:
+    def visit(
+        self, cluster: list[dict[str, Any]], *, seconds: float, asked: int | None = None
+    ) -> EvalJobStatus:
         job = EvalJob.model_validate(self.manifest)
-        observed = ROOM.observe(job, Cluster(cluster), {})
         now = NOW + timedelta(seconds=seconds)
+        told = {"asked": asked, "total": 80, "errors": 0}
+        probes = {} if asked is None else {"progress/p1": ProbeResult(time=now, value=told)}
+        observed = ROOM.observe(job, Cluster(cluster), probes)
         plan = ROOM.plan(job, observed, CONFIG, now)
         self.planned = [child.kind.kind for child in plan.apply]
         status = ROOM.status(job, observed, plan, (), now)
@@ -149,6 +154,19 @@ def test_a_life_is_two_writes_and_its_end_stays() -> None:
         assert life.visit(gone, seconds=1000).verdict == "Passed"
         assert life.planned == []
     assert len(life.written) == 2
+
+
+def test_progress_is_written_once_a_minute_and_gone_at_the_end() -> None:
+    life = Life()
+    running = golden("running")["cluster"]
+    told = {
+        seconds: life.visit(running, seconds=seconds, asked=seconds).progress for seconds in range(0, 180, 15)
+    }
+    assert [found.asked for found in told.values() if found] == [0] * 4 + [60] * 4 + [120] * 4
+    assert len(life.written) == 3
+    assert life.visit(running, seconds=240, asked=120).progress == told[165], "nothing was asked since"
+    assert life.visit(running, seconds=250).progress == told[165], "the runner is asked no more"
+    assert life.visit(golden("passed")["cluster"], seconds=260).progress is None
 
 
 def test_a_lost_node_is_no_verdict() -> None:

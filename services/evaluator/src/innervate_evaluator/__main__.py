@@ -22,9 +22,11 @@ from innervate_evaluator.config import RunnerConfig
 from innervate_evaluator.failures import Exit, RunFailed
 from innervate_evaluator.journal import Journal
 from innervate_evaluator.judging import Judge
+from innervate_evaluator.progress import Progress
 from innervate_evaluator.runner import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from innervate_evaluator.results import Results
@@ -44,10 +46,11 @@ async def main() -> None:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    servers = await _serve(config)
+    progress = Progress()
+    servers = await _serve(config, progress)
     code = Exit.DONE
     try:
-        found = await evaluate(config)
+        found = await evaluate(config, progress)
         _leave(config.paths.termination, found.document())
     except RunFailed as failed:
         code = failed.exit
@@ -69,8 +72,15 @@ async def main() -> None:
         sys.exit(code)
 
 
-async def evaluate(config: RunnerConfig) -> Results:
+async def evaluate(config: RunnerConfig, progress: Progress) -> Results:
     """Read the questions, ask what the log lacks, sum up, and write the report.
+
+    Parameters
+    ----------
+    config
+        The whole configuration.
+    progress
+        Is kept up to date on the way.
 
     Raises
     ------
@@ -92,7 +102,7 @@ async def evaluate(config: RunnerConfig) -> Results:
             Gateway(config.target, config.job, config.run, config.paths) as gateway,
             Judge(config.paths.scorer, config.scorers) as judge,
         ):
-            found = await Run(config, questions, journal, gateway, judge).finish()
+            found = await Run(config, questions, journal, gateway, judge, progress=progress).finish()
             await asyncio.to_thread(
                 report.write, config.paths.data, config, questions, found, journal.answered
             )
@@ -115,9 +125,17 @@ def _identity(config: RunnerConfig, sha256: str) -> dict[str, Any]:
     }
 
 
-async def _serve(config: RunnerConfig) -> list[HttpServer]:
+def health(progress: Progress) -> dict[str, Callable[[], Response]]:
+    """Pages of the health port: it lives, and how far it is."""
+    return {
+        "/livez": lambda: Response(200, b"ok\n"),
+        "/progress": lambda: Response(200, progress.page(), "application/json"),
+    }
+
+
+async def _serve(config: RunnerConfig, progress: Progress) -> list[HttpServer]:
     routes = (
-        (config.health_listen, {"/livez": lambda: Response(200, b"ok\n")}),
+        (config.health_listen, health(progress)),
         (config.metrics_listen, {"/metrics": metrics_response}),
     )
     servers = []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from innervate_evaluator.dataset import Dataset, Question
     from innervate_evaluator.journal import Journal
     from innervate_evaluator.judging import Judge, Judged
+    from innervate_evaluator.progress import Progress
     from innervate_evaluator.results import Results
 
 _PROGRESS_SECONDS: Final = 10.0
@@ -72,16 +73,26 @@ class Run:
         Open; what it holds is not asked again.
     gateway, judge
         Open.
+    progress
+        Is kept up to date on the way.
     """
 
     def __init__(
-        self, config: RunnerConfig, dataset: Dataset, journal: Journal, gateway: Gateway, judge: Judge
+        self,
+        config: RunnerConfig,
+        dataset: Dataset,
+        journal: Journal,
+        gateway: Gateway,
+        judge: Judge,
+        *,
+        progress: Progress,
     ) -> None:
         self._config = config
         self._dataset = dataset
         self._journal = journal
         self._gateway = gateway
         self._judge = judge
+        self._progress = progress
         ordered = order(dataset.questions, arms(config), seed=config.run.seed)
         self._left = [
             (question, arm) for question, arm in ordered if Key(question.id, arm) not in journal.answered
@@ -92,6 +103,8 @@ class Run:
         """Whether the infrastructure had a part in it: another attempt may do better."""
         for key, answered in journal.answered.items():
             self._note(key, answered)
+        progress.total = len(ordered)
+        progress.asked = len(ordered) - len(self._left)
 
     async def finish(self) -> Results:
         """Ask what is left, and sum up.
@@ -125,6 +138,7 @@ class Run:
         for question, arm in queue:
             await self._settle(question, arm)
             LEFT.dec()
+            self._progress.asked += 1
             self._check()
 
     async def _settle(self, question: Question, arm: str) -> None:
@@ -171,6 +185,7 @@ class Run:
         if problem:
             self._bad[key.id] = problem
             self._troubled |= answered.infrastructure
+            self._progress.errors = len(self._bad)
 
     def _check(self) -> None:
         """Stop once more questions are in error than may be: no verdict could follow."""

@@ -112,6 +112,19 @@ class Counts(Model):
     """Those without an answer or a score, which stand in no mean."""
 
 
+class Progress(Model):
+    """How far the runner is."""
+
+    asked: Count
+    """Questions that were asked, once for each arm."""
+    total: Count
+    """Questions there are, once for each arm."""
+    errors: Count
+    """Questions that have no answer or no score so far."""
+    time: datetime
+    """When this was found changed; at most once a minute."""
+
+
 class Verdict(StrEnum):
     """What a comparison says of the gate."""
 
@@ -129,6 +142,8 @@ class EvalJobStatus(Status):
     """Mean of each metric for the target."""
     comparison: Comparison | None = None
     """The target against the baseline; absent without a baseline."""
+    progress: Progress | None = None
+    """How far the runner is; absent before the first question and after the end."""
     counts: Counts | None = None
     """Questions by what became of them; absent before the end."""
     report: Annotated[str, Field(max_length=512)] | None = None
@@ -205,6 +220,7 @@ DEFINITION = Definition(
         Column("Difference", ".status.comparison.difference", priority=1),
         Column("Low", ".status.comparison.low", priority=1),
         Column("High", ".status.comparison.high", priority=1),
+        Column("Asked", ".status.progress.asked", "integer", priority=1),
         Column("Errors", ".status.counts.errors", "integer", priority=1),
         Column("Age", ".metadata.creationTimestamp", "date"),
     ),

@@ -9,7 +9,7 @@ from innervate_kinds.eval_job.names import RUNNER, Names
 from innervate_kinds.eval_job.state import Observed
 from innervate_kinds.inference_pool.model import INFERENCE_POOL, InferencePool
 from innervate_kinds.model_release.model import MODEL_RELEASE
-from innervate_kinds.parts import dataset, jobs, placement, pods
+from innervate_kinds.parts import dataset, jobs, placement, pods, progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,11 +35,12 @@ def releases(job: EvalJob) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.name for each in named if each))
 
 
-def observe(job: EvalJob, reader: Reader, _probes: Mapping[str, ProbeResult]) -> Observed:
+def observe(job: EvalJob, reader: Reader, probes: Mapping[str, ProbeResult]) -> Observed:
     """Read what the job names, its Job and its pods."""
     namespace = job.metadata.namespace
     pool = reader.get(Reference(INFERENCE_POOL, namespace, job.spec.target.inference_pool_ref.name))
     running = reader.owned(POD, job.metadata.uid)
+    ran = jobs.job(pods.mine(reader, job.metadata, JOB, Names.of(job.metadata.name).job), running, RUNNER)
     return Observed(
         target=InferencePool.model_validate(pool) if pool else None,
         missing_releases=tuple(
@@ -47,5 +48,6 @@ def observe(job: EvalJob, reader: Reader, _probes: Mapping[str, ProbeResult]) ->
         ),
         dataset=reader.get(dataset.reference(job.spec.dataset, namespace)) is not None,
         placement=placement.observe(job.spec.run.placement, job.metadata, reader),
-        job=jobs.job(pods.mine(reader, job.metadata, JOB, Names.of(job.metadata.name).job), running, RUNNER),
+        job=ran,
+        progress=probes.get(progress.name(ran.last.name)) if ran and ran.last else None,
     )

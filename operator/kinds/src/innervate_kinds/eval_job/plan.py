@@ -17,6 +17,7 @@ from innervate_kinds.api.names import OWNER_UID
 from innervate_kinds.api.plan import Note, Plan
 from innervate_kinds.eval_job import containers, outcome, waiting
 from innervate_kinds.eval_job.names import APPLICATION, RUNNER, Names
+from innervate_kinds.parts import progress
 from innervate_kinds.parts.children import Maker
 
 if TYPE_CHECKING:
@@ -89,7 +90,10 @@ def _children(job: EvalJob, observed: Observed, config: Config, pool: InferenceP
         make.network(
             names.job,
             RUNNER,
-            ingress=[{"from": [{"namespaceSelector": {}}], "ports": [network.port(workload.METRICS_PORT)]}],
+            ingress=[
+                {"from": [{"namespaceSelector": {}}], "ports": [network.port(workload.METRICS_PORT)]},
+                progress.ingress(config),
+            ],
             egress=[_gateway(pool, endpoint), network.dns(), *network.telemetry(config)],
         ),
         make.child(JOB, names.job, RUNNER, spec=_job(job, observed, config, make)),

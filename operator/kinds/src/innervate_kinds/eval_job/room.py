@@ -18,6 +18,7 @@ from innervate_kinds.compute_pool.model import COMPUTE_POOL
 from innervate_kinds.eval_job.model import DEFINITION, EvalJob
 from innervate_kinds.eval_job.observe import observe, references
 from innervate_kinds.eval_job.plan import plan
+from innervate_kinds.eval_job.probe import probes
 from innervate_kinds.eval_job.status import status
 from innervate_kinds.inference_pool.model import INFERENCE_POOL
 from innervate_kinds.model_release.model import MODEL_RELEASE
@@ -40,6 +41,7 @@ ROOM: Room[EvalJob, Observed] = Room(
         Watch(NAMESPACE, Scope.METADATA),
     ),
     references=references,
+    probes=probes,
     observe=observe,
     plan=plan,
     status=status,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from innervate_kinds.api.reader import ProbeResult
     from innervate_kinds.inference_pool.model import InferencePool
     from innervate_kinds.parts.jobs import JobState
     from innervate_kinds.parts.placement import Pool
@@ -27,6 +28,8 @@ class Observed:
         The ComputePool that the placement names; None where it is not there or none is named.
     job
         The Job that runs; None where it is not there.
+    progress
+        What its newest runner last told of itself.
     """
 
     target: InferencePool | None = None
@@ -34,3 +37,4 @@ class Observed:
     dataset: bool = False
     placement: Pool | None = None
     job: JobState | None = None
+    progress: ProbeResult | None = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from innervate_kinds.api import conditions
 from innervate_kinds.eval_job import outcome, waiting
-from innervate_kinds.eval_job.model import EvalJobStatus, Verdict
+from innervate_kinds.eval_job.model import EvalJobStatus, Progress, Verdict
 from innervate_kinds.eval_job.names import REPORT_FILE, RUNNER, Names
 from innervate_kinds.eval_job.plan import finished
 from innervate_kinds.eval_job.reasons import Reason
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from innervate_kinds.eval_job.state import Observed
     from innervate_kinds.parts.jobs import JobState
 
+_PROGRESS_SECONDS = 60.0
+"""Least time between two accounts of progress in the status."""
 PASSED = "Passed"
 """Condition that says whether the gate holds; absent without a gate and before the end."""
 _STALLING = {
@@ -145,16 +147,27 @@ def _under_way(job: EvalJob, observed: Observed, failures: Sequence[Failure], no
         or _trouble(job, observed, now)
         or (Reason.RUNNING, f"asking; see {_log(job)}")
     )
-    progress = conditions.STALLED if reason in _STALLING else conditions.RECONCILING
+    moves = conditions.STALLED if reason in _STALLING else conditions.RECONCILING
     return EvalJobStatus(
         observed_generation=job.metadata.generation,
+        progress=_progress(job, observed, now),
         conditions=(
             conditions.true(conditions.ACCEPTED, Reason.VALID),
             resolved,
             conditions.unknown(conditions.SUCCEEDED, reason, message),
-            conditions.true(progress, reason, message),
+            conditions.true(moves, reason, message),
         ),
     )
+
+
+def _progress(job: EvalJob, observed: Observed, now: datetime) -> Progress | None:
+    """How far the runner is: as told before, where that is not a minute old or nothing was told since."""
+    old = job.status.progress if job.status else None
+    told = observed.progress.value if observed.progress else None
+    if told is None or (old and (now - old.time).total_seconds() < _PROGRESS_SECONDS):
+        return old
+    found = Progress(**told, time=now.replace(microsecond=0))
+    return old if old and old == found.model_copy(update={"time": old.time}) else found
 
 
 def _log(job: EvalJob) -> str:
