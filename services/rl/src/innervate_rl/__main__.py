@@ -22,6 +22,7 @@ from innervate_service.config import ConfigError
 from opentelemetry import propagate, trace
 
 from innervate_rl import settings as environment
+from innervate_rl import stopping
 from innervate_rl.errors import RunError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _fail(Report(DIRECTORY), Line(attempt=0), error, REFUSED)
     telemetry.configure(settings.configuration.telemetry)
+    stopping.listen()
     try:
         return _run(settings)
     finally:

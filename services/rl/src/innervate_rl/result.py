@@ -67,6 +67,15 @@ class Result(NamedTuple):
             "ended": self.ended,
         }
 
+    def kept(self) -> dict[str, Any]:
+        """The result as a checkpoint's notes hold it: nothing is rounded."""
+        return self._asdict() | {"rollouts": list(self.rollouts), "chain": dict(self.chain)}
+
+    @classmethod
+    def taken(cls, kept: Mapping[str, Any]) -> Result:
+        """Back from a checkpoint's notes."""
+        return cls(**{**kept, "rollouts": Rollouts(*kept["rollouts"])})
+
     def write(self, directory: Path) -> None:
         """Write `FILE`, whole or not at all."""
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,23 @@
+"""How JAX compiles: with a cache on disk, where there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LEAST_SECONDS = 0.05
+"""What compiles faster is not kept."""
+
+
+def use_cache(directory: Path | None) -> None:
+    """Keep compiled programs in a directory: another attempt, or seed, need not compile them again."""
+    if directory is None:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,0 +1,1 @@
+"""Environments in JAX, which run inside the trainer."""
