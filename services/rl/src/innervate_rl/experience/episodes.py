@@ -77,7 +77,8 @@ def features(episodes: Episodes) -> Array:
     if not len(start):
         return np.zeros((0, 0))
     logprob = np.nan_to_num(column(rows, "logprob").astype(np.float64))
-    said = [episodes.returns, length, _over(np.add, logprob, start) / length]
+    # A void episode has no reward, which is written as NaN.
+    said = [np.nan_to_num(episodes.returns), length, _over(np.add, logprob, start) / length]
     seen = vectors(rows, "observation")
     if seen is None:
         words = pc.utf8_length(rows.column("action")).to_numpy().astype(np.float64)
