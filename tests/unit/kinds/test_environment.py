@@ -65,7 +65,7 @@ def test_every_field_reaches_the_server() -> None:
     assert served.source.tasks is not None
     assert served.source.tasks.path == Path("/var/lib/innervate/dataset/arithmetic/tasks.jsonl")
     assert served.source.tasks.sha256 is not None
-    assert (served.capacity, served.instances_per_process, served.max_episode_steps) == (64, 8, 4)
+    assert (served.capacity, served.instances_per_process) == (64, 8)
     assert (served.lease_seconds, served.step_seconds) == (120, 20)
     assert [(each.name, str(each.weight), each.role) for each in served.rewards] == [
         ("sum", "1.0", Role.TRAINED),
@@ -80,8 +80,10 @@ def test_every_field_reaches_the_server() -> None:
     assert accounts == [("shop", "arithmetic-rlrun"), ("research", "*")]
 
 
-def test_options_reach_gymnasium() -> None:
-    source = server_config(golden("own_image")).environment.source.gymnasium
+def test_what_gymnasium_is_told_reaches_it() -> None:
+    served = server_config(golden("own_image")).environment
+    assert served.max_episode_steps == 500
+    source = served.source.gymnasium
     assert source is not None
     assert source.arguments() == {"layout": "narrow", "robots": 3}
 

@@ -65,7 +65,6 @@ def _source(environment: Environment) -> Manifest:
             "tasks": {
                 "path": dataset.file(source.tasks.dataset),
                 "sha256": source.tasks.dataset.sha256,
-                "maxTurns": source.tasks.max_turns,
             }
         }
     return {}

@@ -62,12 +62,10 @@ class Jax(Model):
 
 
 class Tasks(Model):
-    """Tasks with answers that can be verified; `spec.rewards` says how."""
+    """Tasks with answers that can be verified; `spec.rewards` says how. An episode is one answer."""
 
     dataset: Dataset
     """The tasks, one JSON object a line."""
-    max_turns: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
-    """Answers that may be tried for one task, each scored, before its episode ends."""
     image: Image | None = None
     """Image of the server; left out, the operator's own."""
 
@@ -125,14 +123,14 @@ class EnvironmentSpec(Model):
     capacity: Annotated[int, Field(strict=True, ge=1, le=4096)] = 16
     """Slots of each server pod: episodes that may run at the same time."""
     instances_per_process: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
-    """Slots that share one operating system process. With 1, what crashes or hangs takes nothing with
-    it; more is faster, and they fail together."""
+    """Slots of a Gymnasium environment that share one operating system process. With 1, what crashes or
+    hangs takes nothing with it; more is faster, and they fail together."""
     max_episode_steps: Annotated[int, Field(strict=True, ge=1, le=2_147_483_647)] | None = None
-    """Steps after which an episode is truncated; left out, the environment's own limit."""
+    """Steps after which an episode of a Gymnasium environment is truncated; left out, its own limit."""
     lease_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = 300
     """A caller that holds no stream open and does nothing for so long loses its slots."""
     step_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 10
-    """A step that takes longer is ended, and its episode is void."""
+    """A step of a Gymnasium environment that takes longer is ended, and its episode is void."""
     placement: Placement | None = None
     """On which nodes the server pods run; left out, anywhere."""
     resources: Resources | None = None
@@ -216,8 +214,8 @@ def _names_differ(environment: Environment) -> bool:
     return len({each.name for each in rewards}) == len(rewards)
 
 
-def _jax_has_its_own_limit(environment: Environment) -> bool:
-    return environment.spec.source.jax is None or environment.spec.max_episode_steps is None
+def _limit_of_gymnasium(environment: Environment) -> bool:
+    return environment.spec.source.gymnasium is not None or environment.spec.max_episode_steps is None
 
 
 def _holds(check: Any) -> Any:
@@ -285,9 +283,9 @@ DEFINITION = Definition(
         ),
         Rule(
             path="spec",
-            rule="!has(self.source.jax) || !has(self.maxEpisodeSteps)",
-            message="an environment that runs inside the trainer has its own maxEpisodeSteps",
-            holds=_holds(_jax_has_its_own_limit),
+            rule="has(self.source.gymnasium) || !has(self.maxEpisodeSteps)",
+            message="maxEpisodeSteps is for gymnasium only",
+            holds=_holds(_limit_of_gymnasium),
         ),
     ),
 )
