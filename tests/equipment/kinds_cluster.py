@@ -9,6 +9,7 @@ from innervate_kinds.api.kind import Kind, Reference
 from innervate_kinds.api.names import OWNER_UID
 from innervate_kinds.api.plan import Config, Trust
 from innervate_kinds.registry import ROOMS
+from innervate_kinds.rl_run.names import JOB_SET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +28,13 @@ CONFIG = Config(
     otlp_endpoint="http://telemetry.observability.svc:4317",
 )
 
-KINDS: dict[str, Kind] = {room.kind.kind: room.kind for room in ROOMS} | {
-    value.kind: value for value in vars(kinds).values() if isinstance(value, Kind)
-}
+OPTIONAL: dict[str, Kind] = {JOB_SET.kind: JOB_SET}
+"""Kinds that a cluster may lack: one has them where an object of theirs is in it."""
+KINDS: dict[str, Kind] = (
+    OPTIONAL
+    | {room.kind.kind: room.kind for room in ROOMS}
+    | {value.kind: value for value in vars(kinds).values() if isinstance(value, Kind)}
+)
 
 
 def model_release(name: str, namespace: str, *, verified: bool = True) -> dict[str, Any]:
@@ -72,4 +77,6 @@ class Cluster:
         ]
 
     def available(self, kind: Kind) -> bool:
+        if kind in OPTIONAL.values():
+            return bool(self.list(kind))
         return kind in KINDS.values()

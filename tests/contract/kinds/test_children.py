@@ -12,6 +12,7 @@ from innervate_kinds.api.plan import Generated, Plan
 from innervate_kinds.eval_job.model import EvalJob
 from innervate_kinds.inference_pool.model import InferencePool
 from innervate_kinds.registry import ROOMS
+from innervate_kinds.rl_run.model import RLRun
 from kinds_cluster import CONFIG, Cluster, model_release
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.contract
 ROOT = Path(__file__).parents[3]
 EXAMPLES = [
     path
-    for kind in ("environment", "evaljob", "inferencepool", "memorystore")
+    for kind in ("environment", "evaljob", "inferencepool", "memorystore", "rlrun")
     for path in sorted((ROOT / "deploy/examples" / kind).glob("*.yaml"))
     if path.stem != "jax"  # runs inside the trainer, and has no children
 ]
@@ -52,6 +53,8 @@ def plan_of(path: Path, namespace: str) -> Plan:
     releases = [model_release(arm.release_ref.name, namespace) for arm in arms]
     if isinstance(resource, EvalJob):
         releases += named_by_evaljobs(namespace)
+    if isinstance(resource, RLRun):
+        releases += named_by_runs(namespace)
     datasets = [{"kind": kind, "metadata": {"name": name, "namespace": namespace}} for kind, name in DATASETS]
     observed = room.observe(resource, Cluster([POOL, *datasets, *releases]), {})
     return room.plan(resource, observed, CONFIG, datetime(2026, 1, 1, tzinfo=UTC))
@@ -73,6 +76,21 @@ def named_by_evaljobs(namespace: str) -> list[dict[str, Any]]:
         {**POOL, "metadata": {"name": "cpu"}},
         *(model_release(name, namespace) for name in names),
     ]
+
+
+def named_by_runs(namespace: str) -> list[dict[str, Any]]:
+    """The examples' environments, ready; the release they begin from; their nodes."""
+    environments = []
+    for name in ("jax", "typical"):
+        environment = yaml.safe_load((ROOT / f"deploy/examples/environment/{name}.yaml").read_text())
+        environment["metadata"] |= {"namespace": namespace, "uid": "0b9f0c1e-0000-4000-8000-000000000004"}
+        environment["status"] = {"conditions": [{"type": "Ready", "status": "True", "reason": "Available"}]}
+        if name != "jax":
+            environment["status"]["endpoint"] = "grpcs://reversal-environment.children.svc:7443"
+        environments.append(environment)
+    gpu = {**POOL, "metadata": {"name": "gpu"}}
+    gpu["spec"] = {**POOL["spec"], "accelerator": {"resource": "nvidia.com/gpu", "count": 1}}
+    return [*environments, gpu, model_release("assistant-1", namespace)]
 
 
 def concrete(value: Any) -> Any:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from innervate_kinds.api.kind import Reference
 from innervate_kinds.api.plan import Child, Failure, Generated, Plan
-from innervate_kinds.api.reader import ProbeResult
+from innervate_kinds.api.reader import AnyProbe, Probe, ProbeResult
 from innervate_kinds.registry import ROOMS
 from kinds_cluster import CONFIG, KINDS, Cluster
 
@@ -65,7 +65,7 @@ def outcome(case: dict[str, Any]) -> str:
     status = room.status(resource, observed, plan, failures, now)
     result: dict[str, Any] = {"status": status.model_dump(mode="json", by_alias=True, exclude_none=True)}
     result["asked"] = [
-        f"{probe.target} every {probe.interval_seconds} s" for probe in room.probes(resource, observed)
+        f"{asked(probe)} every {probe.interval_seconds} s" for probe in room.probes(resource, observed)
     ]
     for condition in result["status"]["conditions"]:
         del condition["observedGeneration"]  # stamped by the runtime
@@ -76,6 +76,10 @@ def outcome(case: dict[str, Any]) -> str:
         result["deleted"] = [str(reference) for reference in plan.delete]
         result["requeueAfter"] = plan.requeue_after
     return yaml.dump(result, Dumper=Dumper, sort_keys=False, width=110, allow_unicode=True)
+
+
+def asked(probe: AnyProbe) -> str:
+    return probe.target if isinstance(probe, Probe) else f"http://{probe.address}:{probe.port}{probe.path}"
 
 
 def shown(plan: Plan) -> dict[str, Any]:

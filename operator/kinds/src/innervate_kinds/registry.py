@@ -11,6 +11,7 @@ from innervate_kinds.inference_pool.room import ROOM as INFERENCE_POOL
 from innervate_kinds.learning_pipeline.room import ROOM as LEARNING_PIPELINE
 from innervate_kinds.memory_store.room import ROOM as MEMORY_STORE
 from innervate_kinds.model_release.room import ROOM as MODEL_RELEASE
+from innervate_kinds.rl_run.room import ROOM as RL_RUN
 
 if TYPE_CHECKING:
     from innervate_kinds.api.room import Room
@@ -23,4 +24,5 @@ ROOMS: tuple[Room[Any, Any], ...] = (
     EVAL_JOB,
     LEARNING_PIPELINE,
     ENVIRONMENT,
+    RL_RUN,
 )

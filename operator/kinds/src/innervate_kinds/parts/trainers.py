@@ -25,7 +25,7 @@ RESOURCES: dict[str, dict[str, str]] = {
 """What a trainer may use where nothing is declared."""
 _REFUSED = 2
 """Exit code of a trainer whose settings, data or base are wrong: another attempt would not help."""
-_ATTEMPT = "batch.kubernetes.io/job-index-failure-count"
+ATTEMPT = "batch.kubernetes.io/job-index-failure-count"
 """Annotation by which an Indexed Job numbers the attempts of an index, from 0."""
 _SIDECAR: Manifest = {
     "requests": {"cpu": "20m", "memory": "48Mi"},
@@ -74,6 +74,8 @@ def trainer(
     environment: Sequence[Manifest],
     resources: Manifest,
     mounts: Sequence[Manifest],
+    service: str = "learner",
+    attempt: str = ATTEMPT,
 ) -> Manifest:
     """The container that trains.
 
@@ -91,6 +93,10 @@ def trainer(
         Compute resources.
     mounts
         Mounts besides the report, `/tmp` and the keys of releases.
+    service
+        What it is called in traces.
+    attempt
+        Annotation of the pod that numbers its attempt.
     """
     return {
         "name": TRAINER,
@@ -98,8 +104,8 @@ def trainer(
         "imagePullPolicy": config.image_pull_policy,
         **command,
         "env": [
-            *workload.environment("learner"),
-            *_attempt(),
+            *workload.environment(service),
+            *_attempt(attempt),
             {"name": "INNERVATE_IMAGE", "value": image},
             *environment,
         ],
@@ -117,6 +123,7 @@ def pod(
     volumes: Sequence[Manifest],
     place: Pool | None,
     account: str = "",
+    attempt: str = ATTEMPT,
 ) -> Manifest:
     """Pod of a trainer: the sidecar starts first, and ends after it.
 
@@ -132,6 +139,8 @@ def pod(
         Where it runs.
     account
         ServiceAccount; left out, the namespace's default one. No token of it is mounted by itself.
+    attempt
+        As of the `trainer`.
     """
     sidecar: Manifest = {
         "name": SIDECAR,
@@ -139,7 +148,7 @@ def pod(
         "imagePullPolicy": config.image_pull_policy,
         "command": ["python3", "-m", "innervate_learner.sidecar"],
         "restartPolicy": "Always",
-        "env": [*workload.environment("learner"), *_attempt()],
+        "env": [*workload.environment("learner"), *_attempt(attempt)],
         "resources": _SIDECAR,
         "securityContext": workload.CONTAINER_SECURITY,
         "ports": [{"name": "health", "containerPort": workload.HEALTH_PORT, "protocol": "TCP"}],
@@ -204,7 +213,7 @@ def _shared() -> list[Manifest]:
     ]
 
 
-def _attempt() -> list[Manifest]:
+def _attempt(annotation: str) -> list[Manifest]:
     """The number of the attempt, which fences what an earlier one still says."""
-    path = f"metadata.annotations['{_ATTEMPT}']"
+    path = f"metadata.annotations['{annotation}']"
     return [{"name": "INNERVATE_ATTEMPT", "valueFrom": {"fieldRef": {"fieldPath": path}}}]

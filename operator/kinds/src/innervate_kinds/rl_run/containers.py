@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from innervate_kinds.rl_run.model import RLRun
     from innervate_kinds.rl_run.state import Observed
 
-_IMAGE = "rl"
+_IMAGE, _SERVICE = "rl", "innervate-rl"
 DATA_PATH = "/var/lib/innervate/run"
 _EPISODES = 100
 """Episodes of the evaluation where there is no gate that says how many."""
@@ -42,12 +42,20 @@ def configuration(run: RLRun, number: int, observed: Observed, config: Config) -
             "evaluation": {"episodes": spec.gate.episodes if spec.gate else _EPISODES},
             "experience": spec.experience.model_dump(mode="json", by_alias=True),
             "publish": {"uri": spec.publish.uri} if spec.publish else None,
-            "telemetry": {"otlpEndpoint": config.otlp_endpoint, "serviceName": "innervate-rl"},
+            "telemetry": {"otlpEndpoint": config.otlp_endpoint, "serviceName": _SERVICE},
         }
     )
 
 
-def pod(run: RLRun, observed: Observed, config: Config, *, config_map: str) -> Manifest:
+def pod(
+    run: RLRun,
+    observed: Observed,
+    config: Config,
+    *,
+    config_map: str,
+    coordinator: str = "",
+    attempt: str = trainers.ATTEMPT,
+) -> Manifest:
     """Pod of a seed.
 
     Parameters
@@ -56,6 +64,10 @@ def pod(run: RLRun, observed: Observed, config: Config, *, config_map: str) -> M
         As in a plan.
     config_map
         Name of the ConfigMap with the trainer's file.
+    coordinator
+        Host of the seed's first pod, where there are several.
+    attempt
+        Annotation that numbers the attempts.
     """
     names = Names.of(run.metadata.name)
     engine = run.spec.engine
@@ -68,14 +80,15 @@ def pod(run: RLRun, observed: Observed, config: Config, *, config_map: str) -> M
         for volume in workload.identity_volumes(config_map=config_map, trust=names.trust)
     }
     mounts = {mount["name"]: mount for mount in workload.identity_mounts()}
-    external, builtin = engine.external, engine.builtin
-    wanted = external.resources if external else (builtin.resources if builtin else None)
+    external = engine.external
     trainer = trainers.trainer(
         config,
         image=external.image if external else config.image(_IMAGE),
+        service=_SERVICE,
         command=_command(run),
-        environment=_variables(run, observed),
-        resources=wanted.over(trainers.RESOURCES) if wanted else trainers.RESOURCES,
+        environment=_variables(run, observed, coordinator),
+        attempt=attempt,
+        resources=_resources(run, observed),
         mounts=[
             *(mounts[name] for name in ("config", "trust", "token")),
             {"name": "data", "mountPath": DATA_PATH},
@@ -92,7 +105,20 @@ def pod(run: RLRun, observed: Observed, config: Config, *, config_map: str) -> M
         ],
         place=observed.placement,
         account=names.run,
+        attempt=attempt,
     )
+
+
+def _resources(run: RLRun, observed: Observed) -> Manifest:
+    """What a trainer may use: what is declared, and the accelerator of its ComputePool."""
+    engine, pool = run.spec.engine, observed.placement
+    declared = engine.external or engine.builtin
+    wanted = declared.resources if declared else None
+    amounts = wanted.over(trainers.RESOURCES) if wanted else trainers.RESOURCES
+    accelerator = pool.spec.accelerator if pool else None
+    if accelerator is None:
+        return amounts
+    return {**amounts, "limits": {**amounts["limits"], accelerator.resource: str(accelerator.count)}}
 
 
 def _command(run: RLRun) -> Manifest:
@@ -103,9 +129,12 @@ def _command(run: RLRun) -> Manifest:
     return {name: words for name, words in given.items() if words}
 
 
-def _variables(run: RLRun, observed: Observed) -> list[Manifest]:
+def _variables(run: RLRun, observed: Observed, coordinator: str) -> list[Manifest]:
     """What a trainer is told besides its file; programs that are compiled once serve later attempts."""
     values = {"INNERVATE_COMPILE_CACHE": f"{DATA_PATH}/compiled"}
+    external = run.spec.engine.external
+    if external and coordinator:
+        values |= {"INNERVATE_COORDINATOR": coordinator, "INNERVATE_NODES": str(external.nodes)}
     if run.spec.publish:
         values["INNERVATE_OUTPUT_URI"] = run.spec.publish.uri
     base = observed.base.spec.artifact if observed.base else None

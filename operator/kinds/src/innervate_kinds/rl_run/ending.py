@@ -83,7 +83,7 @@ def end(seen: View) -> End | None:
         return None
     wanted = seen.run.spec.gate
     if wanted is None or seen.gate is None:
-        return End(True, Reason.COMPLETED, f"{len(seen.seeds)} seeds came to their end; there is no gate")
+        return End(True, Reason.COMPLETED, "every seed came to its end; there is no gate")
     told = gate.words(wanted, seen.gate)
     if not seen.gate.passed:
         return End(False, Reason.GATE_FAILED, told)

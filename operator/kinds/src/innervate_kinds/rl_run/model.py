@@ -241,7 +241,8 @@ class RLRunSpec(Model):
     queue: Queue | None = None
     """Who decides when Jobs may start; left out, they start at once."""
     placement: Placement | None = None
-    """On which nodes the trainers run; left out, anywhere."""
+    """On which nodes the trainers run; left out, anywhere. Where the ComputePool has an accelerator, each pod
+    gets it."""
 
 
 class RLRun(Resource[RLRunSpec, RLRunStatus]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from innervate_kinds.api.kind import Kind
 from innervate_kinds.api.names import child_name
 
 APPLICATION = "rlrun"
@@ -14,6 +15,7 @@ SUSPEND_MANAGER = "innervate-suspend"
 """Field manager of what holds a seed's Job."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue knows whose queue a Job waits in."""
+JOB_SET = Kind("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets")
 _LONGEST = 48
 """What runs a seed appends its own marks to this name in the names of its pods and their hosts."""
 
@@ -22,7 +24,7 @@ class Names(NamedTuple):
     """Name of every child that the seeds share."""
 
     run: str
-    """ServiceAccount and NetworkPolicy; the Service by which the pods of a seed find each other."""
+    """ServiceAccount and NetworkPolicy."""
     trust: str
     """ConfigMap with the trust anchors."""
     data: str
@@ -39,7 +41,7 @@ class Names(NamedTuple):
 
 
 def seed(run: str, number: int) -> str:
-    """Job or JobSet of a seed, and its ConfigMap."""
+    """Job or JobSet of a seed, its ConfigMap, and the Service by which its pods find each other."""
     return child_name(run, f"rlrun-{number}", limit=_LONGEST)
 
 

@@ -8,6 +8,7 @@ from innervate_kinds.api.kind import CONFIG_MAP, JOB, POD, Reference
 from innervate_kinds.environment.model import ENVIRONMENT, Environment
 from innervate_kinds.model_release.model import MODEL_RELEASE, ModelRelease
 from innervate_kinds.parts import jobs, placement, pods, progress
+from innervate_kinds.parts.jobs import JobState
 from innervate_kinds.rl_run import names, result
 from innervate_kinds.rl_run.state import Observed, SeedJob
 
@@ -43,12 +44,15 @@ def observe(run: RLRun, reader: Reader, probes: Mapping[str, ProbeResult]) -> Ob
         placement=placement.observe(run.spec.placement, run.metadata, reader),
         seeds=dict(_seeds(run, reader, running, probes)),
         published=_release(run, reader, publish.release_name if publish else ""),
+        job_sets=reader.available(names.JOB_SET),
     )
 
 
-def probes(_run: RLRun, observed: Observed) -> Sequence[HttpProbe]:
+def probes(run: RLRun, observed: Observed) -> Sequence[HttpProbe]:
     """Ask the pod of every seed that trains how far it is."""
-    found = []
+    found: list[HttpProbe] = []
+    if run.status and run.status.end_time:
+        return found
     for job in observed.seeds.values():
         last = job.state.last
         if last and last.address and last.phase == "Running" and not job.state.finished:
@@ -64,22 +68,46 @@ def _seeds(
 ) -> Iterator[tuple[int, SeedJob]]:
     for number in range(run.spec.seeds):
         name, component = names.seed(run.metadata.name, number), names.component(number)
-        found = pods.mine(reader, run.metadata, JOB, name)
-        state = jobs.job(found, running, component)
-        if found is None or state is None:
-            continue
-        answer = answers.get(progress.name(state.last.name)) if state.last else None
-        yield (
-            number,
-            SeedJob(
-                uid=found["metadata"].get("uid", ""),
-                state=state,
-                suspended=bool(found["spec"].get("suspend")),
-                deadline_seconds=found["spec"].get("activeDeadlineSeconds"),
-                configured=pods.mine(reader, run.metadata, CONFIG_MAP, name) is not None,
-                progress=result.progress(answer.value) if answer and answer.value else None,
-            ),
-        )
+        for kind, read in ((JOB, jobs.job), (names.JOB_SET, _job_set)):
+            found = pods.mine(reader, run.metadata, kind, name)
+            state = read(found, running, component)
+            if found is None or state is None:
+                continue
+            answer = answers.get(progress.name(state.last.name)) if state.last else None
+            yield (
+                number,
+                SeedJob(
+                    kind=kind,
+                    uid=found["metadata"].get("uid", ""),
+                    state=state,
+                    suspended=bool(found["spec"].get("suspend")),
+                    deadline_seconds=found["spec"].get("activeDeadlineSeconds"),
+                    configured=pods.mine(reader, run.metadata, CONFIG_MAP, name) is not None,
+                    progress=result.progress(answer.value) if answer and answer.value else None,
+                ),
+            )
+            break
+
+
+def _job_set(
+    found: Mapping[str, Any] | None, running: Sequence[Mapping[str, Any]], component: str
+) -> JobState | None:
+    """What a JobSet and its pods tell; None where it is not there."""
+    if found is None:
+        return None
+    status = found.get("status") or {}
+    held = {each["type"]: each for each in status.get("conditions") or () if each["status"] == "True"}
+    failure, end = held.get("Failed"), held.get("Failed") or held.get("Completed")
+    created = found["metadata"].get("creationTimestamp")
+    return JobState(
+        succeeded="Completed" in held,
+        failed=failure.get("reason", "Failed") if failure else "",
+        failed_message=failure.get("message", "") if failure else "",
+        attempts_failed=status.get("restarts", 0),
+        started=pods.time(created) if created else None,
+        ended=pods.time(end["lastTransitionTime"]) if end else None,
+        pods=pods.of_component(running, component),
+    )
 
 
 def _speaks(pod: Mapping[str, Any]) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from innervate_kinds.api import network, workload
 from innervate_kinds.api.kind import (
     CONFIG_MAP,
-    JOB,
     NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     SERVICE_ACCOUNT,
@@ -17,9 +15,9 @@ from innervate_kinds.api.kind import (
 from innervate_kinds.api.names import OWNER_UID
 from innervate_kinds.api.plan import Child, Note, Patch, Plan
 from innervate_kinds.model_release.model import MODEL_RELEASE
-from innervate_kinds.parts import progress, releases, trainers
+from innervate_kinds.parts import progress, releases
 from innervate_kinds.parts.children import Maker
-from innervate_kinds.rl_run import budget, containers, names, result, waiting
+from innervate_kinds.rl_run import budget, engine, names, result, waiting
 from innervate_kinds.rl_run.names import APPLICATION, RUN_COMPONENT, Names
 from innervate_kinds.rl_run.record import SeedState
 from innervate_kinds.rl_run.seeds import ENDED, seeds
@@ -34,10 +32,6 @@ if TYPE_CHECKING:
 
 UNSETTLED_SECONDS = 10.0
 """Time to the next visit before the end."""
-ATTEMPTS = 8
-"""Attempts of a seed that may fail; each goes on at the last checkpoint, after growing pauses."""
-KEEP_SECONDS = 3600
-"""How long a Job that ended is kept, for its log."""
 
 
 def plan(run: RLRun, observed: Observed, config: Config, now: datetime) -> Plan:
@@ -83,18 +77,22 @@ def _network(run: RLRun, observed: Observed, config: Config) -> Manifest:
     """Who may speak with the pods of all seeds, and with whom they may."""
     selector = {"app.kubernetes.io/name": APPLICATION, OWNER_UID: run.metadata.uid}
     environment = observed.environment
-    endpoint = (environment.status.endpoint if environment and environment.status else None) or ""
     egress = [network.dns(), *network.telemetry(config)]
-    if environment and endpoint:
+    if environment and environment.spec.source.jax is None:
         served = {OWNER_UID: environment.metadata.uid}
-        ports = [network.port(urlsplit(endpoint).port or workload.GRPC_PORT)]
+        ports = [network.port(workload.GRPC_PORT)]
         egress.append({"to": [{"podSelector": {"matchLabels": served}}], "ports": ports})
     if observed.base:
         egress += [rule for rule in releases.egress(observed.base.spec.artifact) if rule not in egress]
+    ingress = [progress.ingress(config)]
+    if run.spec.engine.external and run.spec.engine.external.nodes > 1:
+        among = {"podSelector": {"matchLabels": selector}}
+        ingress.append({"from": [among]})
+        egress.append({"to": [among]})
     return {
         "podSelector": {"matchLabels": selector},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [progress.ingress(config)],
+        "ingress": ingress,
         "egress": egress,
     }
 
@@ -105,47 +103,13 @@ def _training(run: RLRun, observed: Observed, config: Config, now: datetime) -> 
     open_ = [each.seed for each in found if each.state not in ENDED]
     begun = [number for number in open_ if number in observed.seeds]
     failed = any(each.state is SeedState.FAILED for each in found)
-    fit = waiting.unresolved(run, observed) is None and not run.spec.suspend and not failed
+    unresolved = waiting.unresolved(run, observed)
+    fit = unresolved is None and not run.spec.suspend and not failed
     room = max(run.spec.parallelism - len(begun), 0) if fit else 0
     for number in sorted(begun + [number for number in open_ if number not in begun][:room]):
         job = observed.seeds.get(number)
-        if job is None or not job.configured:
-            yield from _seed(run, number, observed, config, begun=job is not None)
-
-
-def _seed(run: RLRun, number: int, observed: Observed, config: Config, *, begun: bool) -> Iterator[Child]:
-    """A seed's file, and the Job that reads it.
-
-    The file stays as its first attempt read it: what an Environment is meanwhile must not make the next
-    one begin anew.
-    """
-    make, name, component = (
-        Maker(run.metadata, APPLICATION),
-        names.seed(run.metadata.name, number),
-        names.component(number),
-    )
-    text = containers.configuration(run, number, observed, config)
-    yield make.child(CONFIG_MAP, name, component, data={"config.json": text})
-    if begun:
-        return
-    queue = run.spec.queue
-    template = make.template(
-        component,
-        configuration=workload.digest(text),
-        spec=containers.pod(run, observed, config, config_map=name),
-    )
-    allowed = budget.allowance(run, observed.placement)
-    yield make.child(
-        JOB,
-        name,
-        component,
-        labels={names.QUEUE: queue.kueue_local_queue} if queue else {},
-        spec={
-            **trainers.job(template, attempts=ATTEMPTS, deadline_seconds=allowed.whole),
-            "ttlSecondsAfterFinished": KEEP_SECONDS,
-            **({"suspend": True} if queue else {}),
-        },
-    )
+        if job is None or (not job.configured and unresolved is None):
+            yield from engine.children(run, number, observed, config, begun=job is not None)
 
 
 def _held(run: RLRun, observed: Observed, now: datetime) -> Iterator[Patch]:
@@ -166,8 +130,9 @@ def _held(run: RLRun, observed: Observed, now: datetime) -> Iterator[Patch]:
             "namespace": run.metadata.namespace,
             "uid": job.uid,
         }
-        manifest = {"apiVersion": JOB.api_version, "kind": JOB.kind, "metadata": metadata, "spec": spec}
-        yield Patch(JOB, manifest, names.SUSPEND_MANAGER)
+        kind = job.kind
+        manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+        yield Patch(kind, manifest, names.SUSPEND_MANAGER)
 
 
 def _remaining(job: SeedJob, now: datetime) -> int:
@@ -180,14 +145,14 @@ def _lost(run: RLRun, observed: Observed, now: datetime) -> Iterator[Reference]:
     told = {each.seed for each in run.status.seeds if each.state in ENDED} if run.status else set()
     for number, job in observed.seeds.items():
         if number not in told and result.is_lost(job.state, now):
-            yield Reference(JOB, run.metadata.namespace, names.seed(run.metadata.name, number))
+            yield Reference(job.kind, run.metadata.namespace, names.seed(run.metadata.name, number))
 
 
 def _left(run: RLRun, observed: Observed) -> Iterator[Reference]:
     """Jobs that still run although the run is at its end."""
     for number, job in observed.seeds.items():
         if not job.state.finished:
-            yield Reference(JOB, run.metadata.namespace, names.seed(run.metadata.name, number))
+            yield Reference(job.kind, run.metadata.namespace, names.seed(run.metadata.name, number))
 
 
 def _published(run: RLRun) -> tuple[Child, ...]:

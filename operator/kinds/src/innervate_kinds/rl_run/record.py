@@ -28,6 +28,8 @@ class SeedState(StrEnum):
     """It is trained and evaluated."""
     FAILED = "Failed"
     """It failed for good."""
+    STOPPED = "Stopped"
+    """The run came to its end without it."""
 
 
 class Rejected(Model):
@@ -45,7 +47,7 @@ class SeedStatus(Model):
     seed: Count
     """Its number, from 0."""
     state: SeedState
-    """`Pending`, `Running`, `Succeeded` or `Failed`."""
+    """`Pending`, `Running`, `Succeeded`, `Failed`, or `Stopped` where the run ended without it."""
     steps: Count = 0
     """Environment steps so far."""
     reward: Decimal | None = None

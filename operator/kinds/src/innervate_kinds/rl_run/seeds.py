@@ -33,6 +33,14 @@ def seeds(run: RLRun, observed: Observed, now: datetime) -> tuple[SeedStatus, ..
     )
 
 
+def stopped(found: Sequence[SeedStatus]) -> tuple[SeedStatus, ...]:
+    """Seeds of a run that ended."""
+    return tuple(
+        each if each.state in ENDED else each.model_copy(update={"state": SeedState.STOPPED, "message": None})
+        for each in found
+    )
+
+
 def decimal(value: float | None) -> str | None:
     """A number as results are written."""
     if value is None:

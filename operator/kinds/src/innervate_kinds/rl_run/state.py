@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from innervate_kinds.api.kind import Kind
     from innervate_kinds.environment.model import Environment
     from innervate_kinds.model_release.model import ModelRelease
     from innervate_kinds.parts.jobs import JobState
@@ -44,8 +45,8 @@ class SeedJob:
 
     Parameters
     ----------
-    uid
-        Of the very object.
+    kind, uid
+        Job or JobSet, and which very object.
     state
         How far it is.
     suspended
@@ -58,6 +59,7 @@ class SeedJob:
         What its trainer says; None while it says nothing.
     """
 
+    kind: Kind
     uid: str
     state: JobState
     suspended: bool = False
@@ -82,6 +84,8 @@ class Observed:
         What runs each seed, by its number, where it is there.
     published
         The ModelRelease that the run makes; None where it is not there.
+    job_sets
+        Whether the cluster has the kind JobSet.
     """
 
     environment: Environment | None = None
@@ -89,3 +93,4 @@ class Observed:
     placement: Pool | None = None
     seeds: Mapping[int, SeedJob] = field(default_factory=dict)
     published: ModelRelease | None = None
+    job_sets: bool = False

@@ -52,7 +52,7 @@ def status(
         steps=sum(each.steps for each in seen.seeds),
         rate=None if end else seeds.rate(observed, seen.seeds),
         best_reward=seeds.best_reward(seen.seeds),
-        seeds=seen.seeds,
+        seeds=seeds.stopped(seen.seeds) if end else seen.seeds,
         rejected=seeds.rejected(seen.seeds),
         gate=seen.gate,
         best_seed=best.seed if best else None,
