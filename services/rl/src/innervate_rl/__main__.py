@@ -97,9 +97,21 @@ def _run(settings: Settings) -> int:
         return _fail(report, first, error, REFUSED)
     except RunError as error:
         return _fail(report, first, error, FAILED)
+    _page(settings)
     result = outcome.result.document()
     report(report.last._replace(attempt=settings.attempt, release=outcome.release, result=result))
     return 0
+
+
+def _page(settings: Settings) -> None:
+    """Write the page for people; what was trained is not lost where that fails."""
+    from innervate_rl import run_report  # noqa: PLC0415  as above
+    from innervate_rl.experience.parts import PartError  # noqa: PLC0415
+
+    try:
+        run_report.write(settings)
+    except (PartError, OSError) as error:
+        sys.stderr.write(f"innervate_rl: the run's page was not written: {error}\n")
 
 
 def _fail(report: Report, line: Line, error: Exception, code: int) -> int:

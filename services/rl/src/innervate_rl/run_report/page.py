@@ -23,10 +23,11 @@ th,td{text-align:left;vertical-align:top;padding:.3rem .6rem;border-bottom:1px s
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.t{white-space:pre-wrap;overflow-wrap:anywhere;font:14px/1.4 ui-monospace,monospace}
 pre{overflow-x:auto;font:13px/1.4 ui-monospace,monospace}
-.w{overflow-x:auto}.c{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,1fr));gap:1rem}
+.w{overflow-x:auto}.c{display:grid;grid-template-columns:repeat(auto-fit,minmax(26rem,1fr));gap:1rem}
 .v{display:inline-block;padding:.1rem .7rem;border-radius:1rem;color:#fff;font-weight:600}
 .Passed{background:#1a7f37}.Failed{background:#cf222e}.Open{background:#57606a}
-figure{margin:0}figcaption{font-weight:600}svg{display:block}svg text{font-size:12px;fill:#57606a}
+figure{margin:0}.e figure,.e>svg{max-width:46rem}
+figcaption{font-weight:600}svg{display:block}svg text{font-size:12px;fill:#57606a}
 .g{stroke:#d0d7de;stroke-width:1}.k{margin:.1rem 0;font-size:.8rem}.k span{margin-right:.8rem}
 .k i{display:inline-block;width:.7rem;height:.7rem;margin-right:.3rem;border-radius:2px}
 .e{border-top:1px solid #d0d7de;padding-bottom:.8rem}small{color:#57606a}
