@@ -1,5 +1,6 @@
 """The sidecar follows any trainer's report and has the last word."""
 
+import itertools
 import json
 import os
 import signal
@@ -136,6 +137,8 @@ def test_the_program_serves_progress_and_writes_the_last_word(tmp_path):
         with report.open("a") as file:
             file.write(Line(1, 10, {"loss": 0.5}, 320, "c/10").encode())
         wait_for(lambda: json.loads(page(address, "/progress"))["step"] == 10)
+        told = json.loads(page(address, "/curves"))["points"]
+        assert [point["step"] for point in told][-1:] == [10]
         assert "innervate_training_prompts_consumed 320\n" in page(address, "/metrics")
         assert 'innervate_training_metric{name="loss"} 0.5\n' in page(address, "/metrics")
         assert httpx.get(f"http://{address}/else", timeout=60).status_code == 404
@@ -162,3 +165,21 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_long_training_is_told_in_few_points_from_its_beginning_to_its_end(tmp_path):
+    lines = [Line(1, step, {"reward": float(step)}) for step in range(5000)]
+    found = follower(tmp_path, "".join(line.encode() for line in [*lines, Line(1, 5000)])).history.points()
+    steps = [point["step"] for point in found]
+    assert 256 <= len(steps) <= 513
+    assert steps[0] == 0
+    assert steps[-1] == 4999
+    assert {later - earlier for earlier, later in itertools.pairwise(steps[:-1])} == {16}
+    assert all(point["metrics"] == {"reward": point["step"]} for point in found)
+
+
+def test_a_short_training_is_told_whole_and_one_without_metrics_not_at_all(tmp_path):
+    lines = [Line(1, step, {"reward": 1.0}) for step in (3, 6, 9)]
+    found = follower(tmp_path, "".join(line.encode() for line in lines)).history.points()
+    assert [point["step"] for point in found] == [3, 6, 9]
+    assert follower(tmp_path, Line(1, 3).encode()).history.points() == []

@@ -1,8 +1,8 @@
 """``python3 -m innervate_learner.sidecar``: follows any trainer's report and says at the end what came of it.
 
 A native sidecar: the kubelet ends it (SIGTERM) after the trainer has ended. It serves ``/livez``,
-``/progress`` (JSON) and ``/metrics`` on port 8081. Lines of another attempt than its own are not
-counted. The termination message is the last word: ``{"final": true, …}`` with ``"release"``,
+``/progress`` and ``/curves`` (JSON) and ``/metrics`` on port 8081. Lines of another attempt than its
+own are not counted. The termination message is the last word: ``{"final": true, …}`` with ``"release"``,
 ``"result"`` or both, or ``{"final": false, "error", …}``.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innervate_learner import report
+from innervate_learner.history import History
 from innervate_learner.report import Line
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Follower:
         self._offset = 0
         self._rest = bytearray()
         self.last = Line(attempt)
+        self.history = History()
         self.foreign = 0
         """Lines of other attempts."""
         self.broken = 0
@@ -124,6 +126,7 @@ class Follower:
             self.foreign += 1
         elif not self.last.final:  # after the last line there is nothing to say
             self.last = line
+            self.history.add(line)
 
 
 def serve(follower: Follower, address: tuple[str, int] = LISTEN) -> ThreadingHTTPServer:
@@ -190,6 +193,8 @@ def _page(follower: Follower, path: str) -> tuple[str, str] | None:
         return "text/plain", "ok\n"
     if path == "/progress":
         return "application/json", json.dumps(follower.progress()) + "\n"
+    if path == "/curves":
+        return "application/json", json.dumps({"points": follower.history.points()}) + "\n"
     if path == "/metrics":
         return "text/plain; version=0.0.4", _metrics(follower)
     return None
