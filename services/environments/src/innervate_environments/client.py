@@ -10,6 +10,7 @@ has lost the episodes, and what that means is the caller's to decide.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
@@ -55,6 +56,7 @@ _STREAM_SECONDS: Final = 86_400
 """Life of a stream: the server allows no more."""
 _WATCH_SECONDS: Final = 0.2
 """How exactly a timeout is kept."""
+_CLOSE_SECONDS: Final = 5.0
 _LOCAL_TOKEN: Final = "local"  # noqa: S105  a server on a Unix socket asks for a token and takes any
 _PERMANENT: Final = frozenset(
     {
@@ -133,7 +135,8 @@ class VectorEnvironment:
         self.slots = slots
         """How many there are."""
         self._channel = channel
-        self._seconds = seconds
+        self.timeout = seconds
+        """Seconds that each reset and step may take."""
         self._stub = env_pb2_grpc.EnvironmentServiceStub(channel)
         carrier = {"authorization": f"Bearer {token}"}
         propagate.inject(carrier)
@@ -267,19 +270,28 @@ class VectorEnvironment:
         )
 
     def close(self) -> None:
-        """End the lease; a second time changes nothing."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._requests.put(None)
-            if self._call is not None:
-                self._call.cancel()
-            self._channel.close()
+        """End the lease; a second time changes nothing.
+
+        It waits a little for the server to say that the slots are free.
+        """
+        if self._closed.is_set():
+            return
+        self._requests.put(None)
+        if self._call is not None and self._problem is None:
+            self._until = time.monotonic() + _CLOSE_SECONDS
+            with contextlib.suppress(grpc.RpcError):
+                for _ in self._call:
+                    pass
+        self._closed.set()
+        if self._call is not None:
+            self._call.cancel()
+        self._channel.close()
 
     def _describe(self) -> Description:
         try:
             answer = self._stub.Describe(
                 env_pb2.DescribeRequest(),
-                timeout=self._seconds,
+                timeout=self.timeout,
                 metadata=self._metadata,
                 wait_for_ready=True,
             )
@@ -317,13 +329,13 @@ class VectorEnvironment:
             raise EnvironmentLost(f"the lease is lost: {self._problem}") from self._problem
         if self._closed.is_set():
             raise EnvironmentLost("the lease was closed; open another")
-        self._until = time.monotonic() + self._seconds
+        self._until = time.monotonic() + self.timeout
         self._requests.put(request)
         try:
             answer: env_pb2.SessionResponse = next(self._call)
         except grpc.RpcError as error:
             failure: Exception = (
-                EnvironmentLost(f"no answer within {self._seconds:g} s") if self._late else _mapped(error)
+                EnvironmentLost(f"no answer within {self.timeout:g} s") if self._late else _mapped(error)
             )
         except StopIteration:
             failure = EnvironmentLost("the server ended the stream")

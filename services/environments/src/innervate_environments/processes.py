@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _BEGIN_SECONDS: Final = 120.0
 """Time to import, make an instance and begin an episode; a step's time where that is longer."""
-_REAP_SECONDS: Final = 2.0
+_REAP_SECONDS: Final = 15.0
 """How long to wait for what a process ended of, once its socket is closed."""
 _MAX_FRAME: Final = 1024 * 1024 * 1024
 _RESTART_SECONDS: Final = 1.0

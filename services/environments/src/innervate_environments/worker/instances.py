@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -141,7 +142,11 @@ class GymnasiumMaker:
         )
 
     def _spec(self) -> gymnasium.envs.registration.EnvSpec:
-        spec = copy.copy(gymnasium.spec(self._identifier))
+        module, _, name = self._identifier.rpartition(":")
+        if module:
+            # It registers what it has.
+            importlib.import_module(module)
+        spec = copy.copy(gymnasium.spec(name))
         # The server itself steps no episode that was not begun.
         spec.order_enforce = False
         return spec
