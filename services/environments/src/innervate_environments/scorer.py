@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from innervate_environments.verifying import Answer
 
 _CALL_SECONDS: Final = 30.0
-_PATIENCE_SECONDS: Final = 10.0
-"""How long a scoring service that is not there is waited for: its container may start anew."""
 _PAUSE_SECONDS: Final = 0.2
 _AT_ONCE: Final = 64
 _MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
@@ -39,12 +37,10 @@ class ScoringClient:
     rewards
         What to score by.
     patience
-        Seconds that a service which is not there is waited for.
+        Seconds that a service which is not there is waited for: its container may start anew.
     """
 
-    def __init__(
-        self, socket: Path, rewards: Sequence[RewardConfig], *, patience: float = _PATIENCE_SECONDS
-    ) -> None:
+    def __init__(self, socket: Path, rewards: Sequence[RewardConfig], *, patience: float) -> None:
         self._channel = grpc.aio.insecure_channel(
             f"unix:{socket}",
             options=[

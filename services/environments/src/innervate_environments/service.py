@@ -111,7 +111,9 @@ class EnvironmentService:
         gymnasium, tasks = environment.source.gymnasium, environment.source.tasks
         if tasks is not None and scorer is not None:
             self._tasks = read(tasks.path, sha256=tasks.sha256)
-            self._scoring = ScoringClient(scorer.socket, environment.rewards)
+            self._scoring = ScoringClient(
+                scorer.socket, environment.rewards, patience=environment.step_seconds
+            )
             weights = [Weighted(r.name, float(r.weight), r.role) for r in environment.rewards]
             return TaskHall(self._tasks, self._scoring, weights)
         assert gymnasium is not None  # noqa: S101  the configuration was checked
