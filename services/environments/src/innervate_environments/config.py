@@ -117,7 +117,7 @@ class EnvironmentConfig(ConfigModel):
     lease_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
     """A lease without a stream that is not used for so long ends."""
     step_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
-    """A step that takes longer is ended, with its process; and how long a scorer that is away is waited for."""
+    """A step that takes longer is ended, with its process. A scorer that is away is waited for as long."""
     instances_per_process: Annotated[int, Field(ge=1, le=1024)] = 32
     """Most instances that share a process, and its end."""
 

@@ -53,6 +53,7 @@ SERVICES = {
     "evaluator": Service(package="innervate-evaluator"),
     "releases": Service(package="innervate-releases", shares=False),
     "learner": Service(package="innervate-learner", shares=False),
+    "environments": Service(package="innervate-environments"),
     "identity-agent": Service(package="innervate-service"),
     "client": Service(package="innervate", shares=False),
     "redis": Service(packages=("redis-server",)),
