@@ -21,6 +21,12 @@ ATTEMPTS = 8
 """Attempts of a seed that may fail; each goes on at the last checkpoint, after growing pauses."""
 KEEP_SECONDS = 3600
 """How long what ended is kept, for its log."""
+_SCRAPED = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(workload.HEALTH_PORT),
+    "prometheus.io/path": "/metrics",
+}
+"""Annotations of pods: where Prometheus finds the curves."""
 _REPLICATED = "trainer"
 """Name of the one group of pods in a JobSet."""
 _RESTARTS = "jobset.sigs.k8s.io/restart-attempt"
@@ -86,6 +92,7 @@ def _specification(run: RLRun, number: int, observed: Observed, config: Config, 
     template = Maker(run.metadata, names.APPLICATION).template(
         names.component(number), configuration=workload.digest(text), spec=spec
     )
+    template["metadata"]["annotations"] |= _SCRAPED
     whole = budget.allowance(run, observed.placement).whole
     if not as_set:
         return trainers.job(template, attempts=ATTEMPTS, deadline_seconds=whole, pods=pods)

@@ -84,7 +84,8 @@ def _network(run: RLRun, observed: Observed, config: Config) -> Manifest:
         egress.append({"to": [{"podSelector": {"matchLabels": served}}], "ports": ports})
     if observed.base:
         egress += [rule for rule in releases.egress(observed.base.spec.artifact) if rule not in egress]
-    ingress = [progress.ingress(config)]
+    # Progress and metrics: the operator reads them, and whoever gathers metrics.
+    ingress: list[Manifest] = [{"from": [{"namespaceSelector": {}}], "ports": [network.port(progress.PORT)]}]
     if run.spec.engine.external and run.spec.engine.external.nodes > 1:
         among = {"podSelector": {"matchLabels": selector}}
         ingress.append({"from": [among]})
