@@ -38,6 +38,8 @@ class Group:
     position: int
     """Of the prompt in the order."""
     task: int
+    name: str
+    """Of the task."""
     prompt: str
     asked: list[int]
     """The prompt's tokens."""
@@ -170,6 +172,7 @@ class Collector:
                 Group(
                     position=position,
                     task=self._order.task(position),
+                    name=self._tasks.name(self._order.task(position), "training"),
                     prompt=prompt,
                     asked=tokens,
                     answers=drawn,

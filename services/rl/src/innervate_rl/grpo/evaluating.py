@@ -29,6 +29,8 @@ class Episode(NamedTuple):
     """One answer."""
 
     task: int
+    name: str
+    """Of the task."""
     prompt: str
     text: str
     tokens: list[int]
@@ -107,6 +109,7 @@ def _round(
     return [
         Episode(
             task=asked[place],
+            name=tasks.name(asked[place], "evaluation"),
             prompt=str(prompts[place]),
             text=texts[number],
             tokens=answers.tokens[number, : lengths[number]].tolist(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]  # it has no type information
 from innervate_models import model
 
+from innervate_rl.grpo import lora
 from innervate_rl.grpo.hyperparameters import LossNormalization
 
 if TYPE_CHECKING:
@@ -161,48 +162,54 @@ def gain_is_clipped(ratio: jax.Array, advantages: jax.Array, chosen: Hyperparame
 
 def optimizer(chosen: Hyperparameters) -> optax.GradientTransformation:
     """AdamW at a constant rate after its warm-up, with clipped gradients."""
-    rate = optax.linear_schedule(0.0, chosen.learning_rate, chosen.warmup)
+    # The first step learns something already.
+    first = chosen.learning_rate / chosen.warmup
+    rate = optax.linear_schedule(first, chosen.learning_rate, max(chosen.warmup - 1, 1))
     return optax.chain(
         optax.clip_by_global_norm(chosen.gradient_clip), optax.adamw(rate, b2=0.99, weight_decay=0.0)
     )
 
 
 class Programs(NamedTuple):
-    """What is compiled once for a run."""
+    """What is compiled for a run."""
 
+    begin: Callable[[Any], Any]
+    """What is trained in, the optimizer's first state out."""
     measure: Callable[[Parameters, Any, Any], TokenStatistics]
     """Parameters, tokens and lengths in, statistics out."""
     update: Callable[[State, Parameters, Experience], tuple[State, Metrics]]
-    """One optimizer step; the parameters are those that an adapter lies beside."""
+    """One optimizer step; the parameters are those that training began with."""
+    merge: Callable[[Any, Parameters], Parameters]
+    """What is trained and what training began with in, the model out."""
 
 
-def programs(
-    config: ModelConfig,
-    chosen: Hyperparameters,
-    parameters_of: Callable[[Any, Parameters], Parameters],
-) -> Programs:
-    """Compile a run's programs when they are first used.
+def parameters_of(trained: Any, reference: Parameters, chosen: Hyperparameters) -> Parameters:
+    """The model that is trained: an adapter is merged into what it lies beside."""
+    if not chosen.lora_rank:
+        parameters: Parameters = trained
+        return parameters
+    return lora.merged(reference, trained, scale=chosen.lora_alpha / chosen.lora_rank)
 
-    Parameters
-    ----------
-    config
-        Of the model.
-    chosen
-        The settings.
-    parameters_of
-        Makes a model's parameters of what is trained and what that lies beside.
-    """
+
+@lru_cache(maxsize=8)
+def programs(config: ModelConfig, chosen: Hyperparameters) -> Programs:
+    """Programs for a model's shape and settings; each is compiled when it is first used, once a process."""
     measured = partial(statistics, temperature=chosen.temperature, config=config, limit=chosen.answer_tokens)
     step = optimizer(chosen)
 
-    def objective(trained: Any, base: Parameters, experience: Experience) -> tuple[jax.Array, Metrics]:
-        parameters = parameters_of(trained, base)
+    def objective(trained: Any, reference: Parameters, experience: Experience) -> tuple[jax.Array, Metrics]:
+        parameters = parameters_of(trained, reference, chosen)
         return loss(measured(parameters, experience.tokens, experience.lengths), experience, chosen)
 
-    def update(state: State, base: Parameters, experience: Experience) -> tuple[State, Metrics]:
-        gradients, metrics = jax.grad(objective, has_aux=True)(state.trained, base, experience)
+    def update(state: State, reference: Parameters, experience: Experience) -> tuple[State, Metrics]:
+        gradients, metrics = jax.grad(objective, has_aux=True)(state.trained, reference, experience)
         updates, moments = step.update(gradients, state.optimizer, state.trained)
-        metrics = metrics._replace(gradient=optax.global_norm(gradients))
+        metrics = metrics._replace(gradient=optax.tree.norm(gradients))
         return State(optax.apply_updates(state.trained, updates), moments), metrics
 
-    return Programs(jax.jit(measured), jax.jit(update))
+    return Programs(
+        begin=jax.jit(step.init),
+        measure=jax.jit(measured),
+        update=jax.jit(update),
+        merge=jax.jit(partial(parameters_of, chosen=chosen)),
+    )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
-
 from innervate_rl.grpo import lora, objective
 from innervate_rl.grpo.objective import State
 
@@ -39,19 +37,21 @@ class Learner:
 
     def __init__(self, model: Model, chosen: Hyperparameters, *, seed: int) -> None:
         self._chosen, self._seed = chosen, seed
-        self._merge = jax.jit(lora.merged, static_argnames="scale")
-        self._programs = objective.programs(model.config, chosen, self._merged)
+        self._programs = objective.programs(model.config, chosen)
 
     def begin(self, parameters: Parameters) -> Policy:
         """The policy before its first update."""
         trained: Any = parameters
         if self._chosen.lora_rank:
             trained = lora.initial(parameters, rank=self._chosen.lora_rank, seed=self._seed)
-        return Policy(parameters, State(trained, objective.optimizer(self._chosen).init(trained)))
+        return Policy(parameters, State(trained, self._programs.begin(trained)))
 
     def parameters(self, policy: Policy) -> Parameters:
         """The model that the policy is: an adapter is merged into it."""
-        return self._merged(policy.state.trained, policy.reference)
+        if not self._chosen.lora_rank:
+            parameters: Parameters = policy.state.trained
+            return parameters
+        return self._programs.merge(policy.state.trained, policy.reference)
 
     def improve(
         self, policy: Policy, experience: objective.Experience
@@ -73,11 +73,3 @@ class Learner:
                 state, metrics = self._programs.update(state, policy.reference, part)
                 told.append(metrics)
         return policy._replace(state=state), told
-
-    def _merged(self, trained: Any, reference: Parameters) -> Parameters:
-        if not self._chosen.lora_rank:
-            parameters: Parameters = trained
-            return parameters
-        scale = self._chosen.lora_alpha / self._chosen.lora_rank
-        merged: Parameters = self._merge(reference, trained, scale=scale)
-        return merged

@@ -85,7 +85,7 @@ def turns_of_groups(groups: Sequence[Group], rewards: Sequence[str]) -> Turns:
             length = int(group.answers.mask[member].sum())
             rows.append(
                 _Row(
-                    task=group.task,
+                    task=group.name,
                     prompt=group.prompt,
                     text=group.texts[member],
                     tokens=group.answers.tokens[member, :length].tolist(),
@@ -102,7 +102,7 @@ def turns_of_episodes(episodes: Sequence[Episode], rewards: Sequence[str]) -> Tu
     return _turns(
         [
             _Row(
-                task=one.task,
+                task=one.name,
                 prompt=one.prompt,
                 text=one.text,
                 tokens=one.tokens,
@@ -117,7 +117,7 @@ def turns_of_episodes(episodes: Sequence[Episode], rewards: Sequence[str]) -> Tu
 
 
 class _Row(NamedTuple):
-    task: int
+    task: str
     prompt: str
     text: str
     tokens: list[int]
@@ -130,7 +130,7 @@ def _turns(rows: Sequence[_Row], rewards: Sequence[str]) -> Turns:
     truncated = [row.judged is not None and row.judged.truncated for row in rows]
     return Turns(
         episode=list(range(len(rows))),
-        task=[str(row.task) for row in rows],
+        task=[row.task for row in rows],
         observation=[row.prompt for row in rows],
         action=[row.text for row in rows],
         reward=[math.nan if row.judged is None else row.judged.reward for row in rows],

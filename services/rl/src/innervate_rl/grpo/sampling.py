@@ -147,7 +147,16 @@ def row_keys(seed: int, places: NDArray[np.int64]) -> jax.Array:
     places
         What each row is for, ``[row, part]``: the same numbers give the same key.
     """
-    folded = jnp.broadcast_to(jax.random.key(seed), (len(places),))
-    for part in np.asarray(places, np.uint32).T:
-        folded = jax.vmap(jax.random.fold_in)(folded, jnp.asarray(part))
-    return folded
+    keys: jax.Array = _folded(jax.random.key(seed), jnp.asarray(places, jnp.uint32))
+    return keys
+
+
+@jax.jit
+def _folded(key: jax.Array, places: jax.Array) -> jax.Array:
+    def fold(row: jax.Array) -> jax.Array:
+        folded = key
+        for part in row:
+            folded = jax.random.fold_in(folded, part)
+        return folded
+
+    return jax.vmap(fold)(places)

@@ -109,6 +109,7 @@ class Tasks:
         """When the outage began that lasts."""
         self._pause = _FIRST_PAUSE
         self._known: dict[tuple[Split, int], str] = {}
+        self._names: dict[tuple[Split, int], str] = {}
         self._turn = threading.Lock()
         """Collecting and evaluating may be done by two threads; the environment is for one at a time."""
         self.voided = Voided()
@@ -143,11 +144,16 @@ class Tasks:
                         failures[task] = begun.errors[place]
                     else:
                         self._known[split, task] = str(begun.observations[place])
+                        self._names[split, task] = str(begun.infos.get(place, {}).get("id", task))
             _suspect(unknown, list(failures.values()), again=again)
             return failures
 
         failures = self._insist(ask)
         return [failures[task] if task in failures else self._known[split, task] for task in tasks]
+
+    def name(self, task: int, split: Split) -> str:
+        """What the task set calls a task that was asked."""
+        return self._names.get((split, task), str(task))
 
     def judge(self, answers: Sequence[Answer], split: Split, *, again: bool = False) -> list[Judged]:
         """Hand in answers, each to its task.

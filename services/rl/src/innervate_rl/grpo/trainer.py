@@ -8,6 +8,7 @@ from innervate_environments.client import Credentials, VectorEnvironment
 from innervate_learner.checkpoint import Checkpoints, identity
 from innervate_service.config import ConfigError
 
+from innervate_rl.compiling import use_cache
 from innervate_rl.curves import Curves
 from innervate_rl.errors import RunError
 from innervate_rl.experience import Split
@@ -27,10 +28,16 @@ if TYPE_CHECKING:
     from innervate_models.artifact import Model
 
     from innervate_rl.grpo.evaluating import Episode
+    from innervate_rl.grpo.tasks import Environment
     from innervate_rl.settings import Settings
 
 
-def train(settings: Settings, tell: Callable[[Line], None]) -> Outcome:
+def train(
+    settings: Settings,
+    tell: Callable[[Line], None],
+    *,
+    connect: Callable[[], Environment] | None = None,
+) -> Outcome:
     """Train one seed, evaluate it, write its files.
 
     Parameters
@@ -39,6 +46,8 @@ def train(settings: Settings, tell: Callable[[Line], None]) -> Outcome:
         What to do.
     tell
         Takes each line of the report but the last.
+    connect
+        Opens the environment; by default it is the service that the settings name.
 
     Raises
     ------
@@ -53,6 +62,7 @@ def train(settings: Settings, tell: Callable[[Line], None]) -> Outcome:
     """
     chosen = hyperparameters(Hyperparameters, settings.configuration.algorithm.hyperparameters)
     _check(settings, chosen)
+    use_cache(settings.compile_cache)
     checkpoints = Checkpoints(
         settings.directory / "checkpoint" / identity(**settings.configuration.decisive), settings.attempt
     )
@@ -64,7 +74,11 @@ def train(settings: Settings, tell: Callable[[Line], None]) -> Outcome:
             f"promptTokens {chosen.prompt_tokens} and answerTokens {chosen.answer_tokens} do not fit the "
             f"model's context of {limit}"
         )
-    tasks = _tasks(settings, chosen)
+    tasks = Tasks(
+        connect or _connect(settings, chosen),
+        slots=min(chosen.slots, chosen.rows),
+        outage_seconds=chosen.outage_seconds,
+    )
     try:
         files = Files(checkpoints, Curves(settings.directory), tell)
         training = Training(settings, chosen, model=base.model, tasks=tasks, files=files)
@@ -106,21 +120,20 @@ def _check(settings: Settings, chosen: Hyperparameters) -> None:
         )
 
 
-def _tasks(settings: Settings, chosen: Hyperparameters) -> Tasks:
+def _connect(settings: Settings, chosen: Hyperparameters) -> Callable[[], Environment]:
     endpoint = settings.configuration.environment.endpoint or ""
     credentials = Credentials(settings.trust / "ca.crt", settings.token)
-    slots = min(chosen.slots, chosen.rows)
 
     def connect() -> VectorEnvironment:
         return VectorEnvironment.open(
             endpoint,
-            slots=slots,
+            slots=min(chosen.slots, chosen.rows),
             autoreset=False,
             credentials=credentials,
             timeout=chosen.rollout_seconds,
         )
 
-    return Tasks(connect, slots=slots, outage_seconds=chosen.outage_seconds)
+    return connect
 
 
 def _result(

@@ -1,0 +1,185 @@
+"""Whole runs of a tiny model: what they make, how they go on, and what never reaches a gradient."""
+
+import itertools
+import json
+from types import SimpleNamespace
+
+import pytest
+from grpo_stage import EVALUATION, TRAINING, kinds, worth
+from innervate_learner.checkpoint import FencedError
+from innervate_models import artifact
+from innervate_releases import keys
+from innervate_releases.location import open_store
+from innervate_releases.transfer import fetch, read_manifest, sign
+from innervate_rl import curves
+from innervate_rl.errors import RunError
+from innervate_rl.experience import parts
+from innervate_rl.grpo import training
+from innervate_service.config import ConfigError
+from scripted_tasks import HUNG, UNVERIFIED, ScriptedTasks
+
+
+def fresh():
+    return ScriptedTasks(*kinds(), reward=worth)
+
+
+def test_a_run_leaves_curves_and_a_result(stage, scripted):
+    said = []
+    outcome = stage.train(scripted, said.append)
+    points = curves.read(stage.root / "run" / "seeds" / "0" / "curves.jsonl")
+    assert [point["step"] for point in points] == [16, 32, 48]
+    assert {"reward", "heldOut", "gap", "kl", "entropy", "policyLag", "loss", "length"} <= points[0].keys()
+    assert [point["policyLag"] for point in points] == [0, 0, 0]
+    result = json.loads((stage.root / "run" / "seeds" / "0" / "result.json").read_text())
+    assert result == outcome.result.document()
+    assert result["steps"] == 48
+    assert result["episodes"] == EVALUATION
+    assert result["rollouts"] == {"valid": 48 + EVALUATION, "infrastructure": 0, "verifier": 0}
+    assert result["gap"] == pytest.approx(result["reward"] - result["heldOut"])
+    assert result["chain"]["tasks"] == "sha256:t"
+    assert [line.step for line in said if not line.metrics] == [0, 16, 32, 48]
+    assert said[-1].prompts_consumed == TRAINING
+
+
+@pytest.mark.parametrize("extra", [{}, {"loraRank": "2"}, {"epochs": "2", "minibatches": "2"}])
+def test_a_run_that_was_cut_ends_as_the_undisturbed_one(stage, scripted, extra):
+    undisturbed = stage.train(scripted, run="undisturbed", every=32, **extra)
+
+    class Cut(Exception):
+        pass
+
+    def tell(line):
+        if line.step == 48:
+            raise Cut
+
+    with pytest.raises(Cut):
+        stage.train(fresh(), tell, run="cut", every=32, **extra)
+    # What failed meanwhile and was handed in again leaves no trace either.
+    environment = fresh()
+    environment.failing_once = dict.fromkeys(range(0, TRAINING, 2), HUNG)
+    resumed = stage.train(environment, run="cut", attempt=1, every=32, **extra)
+    assert resumed.result.parameters == undisturbed.result.parameters
+    assert resumed.result.reward == undisturbed.result.reward
+    assert len({one.task for one in environment.handed if one.split == "training"}) == 4
+    points = curves.read(stage.root / "cut" / "seeds" / "0" / "curves.jsonl")
+    assert [point["step"] for point in points] == [16, 32, 48]
+
+
+def test_each_seed_and_each_setting_goes_its_own_way(stage):
+    digests = [
+        stage.train(fresh(), run=f"run-{number}", **changed).result.parameters
+        for number, changed in enumerate(({}, {"seed": 1}, {"normalizeAdvantages": "false"}))
+    ]
+    assert len(set(digests)) == 3
+
+
+def test_a_held_out_reward_reaches_no_gradient(stage, scripted):
+    first = stage.train(scripted, run="first")
+
+    class Generous(ScriptedTasks):
+        def step(self, actions, *, slots=None):
+            steps = super().step(actions, slots=slots)
+            for named in steps.named.values():
+                named.values["strict"] = 1.0
+            return steps
+
+    second = stage.train(Generous(*kinds(), reward=worth), run="second")
+    assert second.result.held_out == 1.0
+    assert first.result.held_out < 1.0
+    assert first.result.parameters == second.result.parameters
+
+
+def test_the_release_names_its_parent_and_holds_the_merged_model(stage, scripted, tmp_path):
+    outcome = stage.train(scripted, publish=True, loraRank="2")
+    store = open_store(f"file://{stage.root / 'output'}")
+    manifest = read_manifest(store, outcome.release)
+    assert manifest.parents == (stage.base,)
+    assert manifest.base == read_manifest(store, stage.base).file(artifact.WEIGHTS).digest
+    assert {file.path for file in manifest.files} == {*artifact.FILES, artifact.GGUF}
+    assert manifest.hyperparameters["method"] == "GRPO"
+    assert manifest.hyperparameters["loraRank"] == "2"
+    private, public = keys.generate()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "me").write_bytes(public)
+    sign(store, outcome.release, keys.load_private(private, "me"))
+    fetch(store, outcome.release, keys.load_trusted(tmp_path / "own"), into=tmp_path / "model")
+    assert artifact.load(tmp_path / "model").config.width == 16
+
+
+def test_experience_has_every_token_with_its_probability(stage, scripted):
+    poison = 5
+    scripted.failing = {poison: UNVERIFIED}
+    outcome = stage.train(scripted, keep="All", run="kept")
+    directory = stage.root / "kept" / "seeds" / "0" / "experience"
+    rows = [row for part in parts.present(directory) for row in part.rows().to_pylist()]
+    learned = [row for row in rows if row["split"] == "training"]
+    assert len(learned) == 48
+    assert len([row for row in rows if row["split"] == "evaluation"]) == EVALUATION
+    for row in learned:
+        assert len(row["token_ids"]) == len(row["token_logprobs"]) > 0
+        assert row["logprob"] == pytest.approx(sum(row["token_logprobs"]), rel=1e-4)
+        assert row["valid"] == (row["task"] != str(poison))
+    assert {row["error"] for row in learned if not row["valid"]} == {"the verifier is gone"}
+    assert len({row["policy"] for row in learned}) == 3
+    assert {row["policy"] for row in rows if row["split"] == "evaluation"} == {outcome.result.parameters}
+
+
+def test_old_rollouts_are_dropped_and_counted(stage, scripted):
+    # Each straggler is back when the policy has moved on by more than allowed.
+    scripted.failing = {}
+    scripted.failing_once = dict.fromkeys((1, 2, 3), HUNG)
+    said = []
+    outcome = stage.train(scripted, said.append, lag=1, steps=160)
+    points = curves.read(stage.root / "run" / "seeds" / "0" / "curves.jsonl")
+    assert all(0 <= point["policyLag"] <= 1 for point in points if "policyLag" in point)
+    assert outcome.result.rollouts.infrastructure == 12
+    assert outcome.result.steps == 160
+    learned = outcome.result.rollouts.valid - EVALUATION
+    assert learned + points[-1]["dropped"] <= 160
+
+
+def test_a_warm_start_comes_before_the_first_reward(stage, scripted):
+    cold = stage.train(fresh(), run="cold")
+    warm = stage.train(scripted, run="warm", warmStartSteps="2", warmStartBatch="4")
+    assert cold.result.parameters != warm.result.parameters
+    assert warm.result.steps == cold.result.steps == 48
+
+
+def test_nothing_judged_is_no_success(stage, scripted):
+    scripted.failing = dict.fromkeys(range(TRAINING), UNVERIFIED)
+    with pytest.raises(RunError, match="everything fails: the verifier is gone"):
+        stage.train(scripted)
+    assert not (stage.root / "run" / "seeds" / "0" / "result.json").exists()
+
+
+def test_a_later_attempt_shuts_out_the_earlier(stage, scripted):
+    def tell(line):
+        if line.step == 16 and line.metrics:
+            stage.train(fresh(), attempt=1)
+
+    with pytest.raises(FencedError):
+        stage.train(scripted, tell, attempt=0)
+
+
+def test_time_ends_a_run_too(stage, scripted, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    outcome = stage.train(scripted, steps=16_000, seconds=20)
+    assert outcome.result.ended == "Seconds"
+    assert 0 < outcome.result.steps < 16_000
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"group": "1"}, "hyperparameters: group: "),
+        ({"speed": "9"}, "speed: "),
+        ({"minibatches": "3"}, "must divide prompts"),
+        ({"warmStartPuzzle": "chess"}, "'chess' is not known; known are reversal, addition, counting"),
+        ({"answerTokens": "60"}, "do not fit the model's context of 64"),
+        ({"steps": 15}, "budget.steps 15 is less than one update"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(stage, scripted, changed, message):
+    with pytest.raises(ConfigError, match=message):
+        stage.train(scripted, **changed)
