@@ -138,6 +138,14 @@ def test_old_rollouts_are_dropped_and_counted(stage, scripted):
     assert learned + points[-1]["dropped"] <= 160
 
 
+def test_evaluations_on_the_way_change_nothing(stage, scripted):
+    plain = stage.train(scripted, run="plain")
+    looked = stage.train(fresh(), run="looked", evaluateEvery="2", evaluationTemperature="1")
+    points = curves.read(stage.root / "looked" / "seeds" / "0" / curves.FILE)
+    assert [point["step"] for point in points if "evaluation" in point] == [0, 32]
+    assert looked.result.parameters == plain.result.parameters
+
+
 def test_a_warm_start_comes_before_the_first_reward(stage, scripted):
     cold = stage.train(fresh(), run="cold")
     warm = stage.train(scripted, run="warm", warmStartSteps="2", warmStartBatch="4")

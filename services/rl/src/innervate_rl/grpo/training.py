@@ -143,6 +143,8 @@ class Training:
         self._started = time.monotonic()
         if self.progress.updates == 0:
             self._save()
+            if self._chosen.evaluate_every:
+                self._tell({})
         ended = "Steps"
         parameters, version = self._learner.parameters(self.policy), self.progress.updates
         if lag == 0:
@@ -194,20 +196,8 @@ class Training:
         self._digests[iteration + 1] = self.digest()
 
     def _tell(self, point: dict[str, Any]) -> None:
-        progress, every = self.progress, self._chosen.evaluate_every
-        if every and progress.updates % every == 0:
-            episodes = self._settings.configuration.evaluation.episodes
-            found = evaluate(
-                self.trained,
-                self._chosen,
-                self._tasks,
-                episodes=episodes,
-                version=progress.updates,
-                seed=self._seed,
-            )
-            means = recording.means([one.judged for one in found], self._roles)
-            point |= {"evaluation": means.reward, "evaluationHeldOut": means.held_out}
-        point |= {
+        progress = self.progress
+        point |= self._evaluation() | {
             "infrastructure": progress.voided.infrastructure,
             "verifier": progress.voided.verifier,
             "late": progress.voided.late,
@@ -216,6 +206,22 @@ class Training:
         }
         self._files.curves.append([{"step": self.steps, "time": round(self.seconds, 3), **point}])
         self._report({name: float(value) for name, value in point.items() if value is not None})
+
+    def _evaluation(self) -> dict[str, float | None]:
+        """Rewards at tasks that are not learned from, where it is time to ask for them."""
+        every = self._chosen.evaluate_every
+        if not every or self.progress.updates % every:
+            return {}
+        found = evaluate(
+            self.trained,
+            self._chosen,
+            self._tasks,
+            episodes=self._settings.configuration.evaluation.episodes,
+            version=self.progress.updates,
+            seed=self._seed,
+        )
+        means = recording.means([one.judged for one in found], self._roles)
+        return {"evaluation": means.reward, "evaluationHeldOut": means.held_out}
 
     def _save(self) -> None:
         cursor = self.experience.flush().document()
@@ -237,7 +243,7 @@ class Training:
 
     def _resume(self) -> tuple[Policy, Progress]:
         saved = self._files.checkpoints.read(self._learner.begin(self._model.parameters))
-        self._files.curves.resume(saved.step if saved else 0)
+        self._files.curves.resume(saved.step if saved and saved.step else -1)
         if saved:
             return saved.state, Progress.of(saved.notes)
         return self._learner.begin(warm_start(self._model, self._chosen, seed=self._seed)), Progress()
