@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from innervate_gateway import metrics
+from innervate_gateway import tallies
 from innervate_gateway.config import ContentPolicy
 from innervate_gateway.records import Outcome, Record
 from innervate_gateway.request import COMPLETIONS
@@ -73,7 +73,7 @@ class Account:
             propensity=chosen.propensity,
             trace_id=self.trace.trace_id,
         )
-        self._tally = metrics.arm(chosen.arm.name)
+        self._tally = tallies.arm(chosen.arm.name)
         self._digest = None if content is ContentPolicy.NONE else sha256()
         self._kept: list[bytes] = []
         self._answer_bytes = 0

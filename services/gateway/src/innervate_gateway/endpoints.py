@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from innervate_gateway import metrics
+from innervate_gateway import metrics, tallies
 from innervate_gateway.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Endpoint:
         self._idle: list[UpstreamConnection] = []
         self._connecting: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.tally = metrics.variant(replica.variant)
+        self.tally = tallies.variant(replica.variant)
         """What its variant did."""
         self._price = float(replica.cost_per_hour or 0) / _HOUR
         # Processor sharing: every request gets 1/n of each moment in which n are with the engine.

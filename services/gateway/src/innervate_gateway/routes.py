@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from innervate_service.logs import get_logger
 
-from innervate_gateway import metrics
+from innervate_gateway import metrics, tallies
 from innervate_gateway.choice import choose_arm, lay_out, position, salt_of
 from innervate_gateway.pool import label_value, read_pool, replicas_of
 
@@ -144,7 +144,7 @@ class RouteBook:
         )
         if old is not None:
             for name in {arm.name for arm in old.pool.arms} - {arm.name for arm in pool.arms}:
-                metrics.forget_arm(name)
+                tallies.forget_arm(name)
 
     def _follow(self, routes: Routes) -> None:
         """Give the routes in use the engines of now; whoever is with one that went may finish there."""

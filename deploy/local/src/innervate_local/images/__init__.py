@@ -191,7 +191,8 @@ def _dependencies_layer(root: Path, requirements: tuple[str, ...]) -> store.Blob
 
 
 def _source_layer(members: tuple[Path, ...]) -> store.Blob:
-    content = hashlib.sha256(site.recipe(()).encode())
+    compiler = site.compiler(members)
+    content = hashlib.sha256(f"{site.recipe(())} {compiler}".encode())
     for member in members:
         content.update((member / "pyproject.toml").read_bytes())
     for source, name in site.sources(members):
@@ -202,6 +203,8 @@ def _source_layer(members: tuple[Path, ...]) -> store.Blob:
             site.place(members, Path(scratch))
             layer.from_trees([(Path(scratch), site.TARGET)], output)
 
+    if compiler:
+        return _layer(content.hexdigest(), f"compiling modules of {members[-1].name} for an image", make)
     return store.made(content.hexdigest(), make)
 
 

@@ -12,10 +12,10 @@ import tomllib
 from typing import TYPE_CHECKING, NamedTuple
 
 from innervate_local.errors import LocalError
-from innervate_local.images import rootfs
+from innervate_local.images import native, rootfs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 TARGET = "/opt/innervate/site"
@@ -60,6 +60,17 @@ def locked(workspace: Path, package: str) -> Locked:
     return Locked(
         tuple(sorted(line for line in lines if line and not line.startswith("-e "))), tuple(sorted(members))
     )
+
+
+def compiler(members: Iterable[Path]) -> str | None:
+    """Say what compiles modules of these packages to machine code; None where nothing is to be, or can be.
+
+    Parameters
+    ----------
+    members
+        Directories of workspace packages.
+    """
+    return native.tools() if _COMPILES and any(native.modules(member) for member in members) else None
 
 
 def recipe(requirements: Iterable[str]) -> str:
@@ -124,7 +135,7 @@ def sources(members: Iterable[Path]) -> list[tuple[Path, str]]:
     return sorted(found, key=lambda pair: pair[1])
 
 
-def place(members: Iterable[Path], directory: Path) -> None:
+def place(members: Sequence[Path], directory: Path) -> None:
     """Put workspace packages into a directory as an installation would.
 
     Parameters
@@ -133,6 +144,11 @@ def place(members: Iterable[Path], directory: Path) -> None:
         Directories of workspace packages.
     directory
         Where they go; made if missing.
+
+    Raises
+    ------
+    LocalError
+        When modules that are to be compiled are refused by the compiler.
     """
     for source, name in sources(members):
         target = directory / name
@@ -145,6 +161,13 @@ def place(members: Iterable[Path], directory: Path) -> None:
         info.mkdir(parents=True)
         fields = {"Metadata-Version": "2.4", "Name": project["name"], "Version": project["version"]}
         (info / "METADATA").write_text("".join(f"{key}: {value}\n" for key, value in fields.items()))
+    if compiler(members):
+        try:
+            for member in members:
+                if names := native.modules(member):
+                    native.compile_modules(names, directory)
+        except RuntimeError as error:
+            raise LocalError(str(error)) from error
     _compile(directory)
 
 
