@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from innervate.cli import chat, evaluation, get, install, memory, pipeline, plan, release, trace
+from innervate.cli import (
+    chat,
+    environment,
+    evaluation,
+    get,
+    install,
+    memory,
+    pipeline,
+    plan,
+    release,
+    rl,
+    trace,
+)
 from innervate.cli.apply import apply
 from innervate.cli.options import Output, OutputOption
 from innervate.cli.output import Exit, err, exit_code, out, print_error, print_json
@@ -38,10 +50,12 @@ app.command("apply")(apply)
 app.command("get")(get.get)
 app.command("chat")(chat.chat)
 app.command("feedback")(chat.feedback)
+app.add_typer(environment.app, name="env")
 app.add_typer(evaluation.app, name="eval")
 app.add_typer(memory.app, name="memory")
 app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(release.app, name="release")
+app.add_typer(rl.app, name="rl")
 app.add_typer(trace.app, name="trace")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--run", type=Path, default=RUN, help="the run's directory")
+    run = Path(os.environ.get("INNERVATE_RUN") or RUN)
+    parser.add_argument("--run", type=Path, default=run, help="the run's directory")
     parser.add_argument("--name", required=True, help="of the data set")
     parser.add_argument("--format", type=Format, choices=list(Format), default=Format.PARQUET)
     parser.add_argument("--seed", type=int, action="append", default=[], help="repeatable; left out: all")

@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 there is nothing to report, or the files are damaged (told
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--run", type=Path, default=RUN, help="the run's directory")
+    run = Path(os.environ.get("INNERVATE_RUN") or RUN)
+    parser.add_argument("--run", type=Path, default=run, help="the run's directory")
     parser.add_argument("--seed", type=int, help="left out: all")
     parser.add_argument(
         "--about", default="{}", help="JSON: name, environment, algorithm, gate, seeds, outcome"
