@@ -66,17 +66,7 @@ class LocalServer:
             "scorer": None if self._scorer is None else {"socket": str(self._scorer)},
         }
         config.write_text(json.dumps(document), encoding="utf-8")
-        command = [sys.executable, "-m", "innervate_environments.local_server"]
-        self._process = subprocess.Popen([*command, str(config), self.endpoint])
-        # The socket is there when calls are taken.
-        while not (self._directory / "server.sock").exists():
-            status = self._process.poll()
-            if status is not None:
-                self.stop()
-                raise RuntimeError(
-                    f"the server ended with status {status} before it served; its log says why"
-                )
-            time.sleep(_PAUSE_SECONDS)
+        self._start(config, self._directory / "server.sock")
         return self
 
     def __exit__(
@@ -90,6 +80,14 @@ class LocalServer:
             self._process.kill()
             self._process.wait()
 
+    def start_again(self) -> None:
+        """Serve at the same endpoint after `kill`, as a pod's next container does."""
+        if self._directory is None:
+            raise RuntimeError("the server is not started")
+        socket = self._directory / "server.sock"
+        socket.unlink(missing_ok=True)
+        self._start(self._directory / "config.json", socket)
+
     def stop(self) -> None:
         """End it in order, and remove its files; a second time changes nothing."""
         if self._process is not None:
@@ -102,3 +100,16 @@ class LocalServer:
         if self._directory is not None:
             shutil.rmtree(self._directory, ignore_errors=True)
             self._directory = None
+
+    def _start(self, config: Path, socket: Path) -> None:
+        command = [sys.executable, "-m", "innervate_environments.local_server"]
+        self._process = subprocess.Popen([*command, str(config), self.endpoint])
+        # The socket is there when calls are taken.
+        while not socket.exists():
+            status = self._process.poll()
+            if status is not None:
+                self.stop()
+                raise RuntimeError(
+                    f"the server ended with status {status} before it served; its log says why"
+                )
+            time.sleep(_PAUSE_SECONDS)

@@ -14,6 +14,7 @@ from innervate_environments.client import (
     EnvironmentRefused,
     VectorEnvironment,
 )
+from innervate_service.config import ConfigError
 
 from innervate_rl import stopping
 from innervate_rl.errors import RunError
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _GONE_SECONDS: Final = 300.0
 """How long an environment may be away before the run fails; another attempt waits again."""
+_ANSWER_SECONDS: Final = 60.0
+"""How long an answer may take: the service itself ends a step that hangs earlier."""
 _PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 10.0
 _BEGINNINGS: Final = 10
@@ -73,9 +76,9 @@ class Remote:
     Raises
     ------
     ConfigError
-        The environment is none that PPO can learn in.
+        The environment is none that PPO can learn in, or refuses.
     RunError
-        It is away for too long, or refuses.
+        It is away for too long.
     """
 
     def __init__(self, settings: Settings, *, count: int, steps: int) -> None:
@@ -96,7 +99,10 @@ class Remote:
         self._act = jax.jit(compiled.act)
         self._likeliest = jax.jit(lambda *at: jnp.argmax(network.logits(*at), axis=-1))
         self._noise = jax.jit(self._draw)
-        self._about = self._persist(self._open).describe
+        try:
+            self._about = self._persist(self._open).describe
+        except EnvironmentRefused as error:
+            raise ConfigError(f"the environment at {self._endpoint} refuses: {error}") from error
         self.observation_size, self.actions, self._first = sizes(self._about)
         self._observations: Numbers = np.zeros((count, self.observation_size), np.float32)
         told = {name: digest for name, digest in self._about.chain._asdict().items() if digest}
@@ -127,7 +133,7 @@ class Remote:
             self._observations, self._slots, self._next = observations.copy(), list(slots), following
             return self._collect(self._ready(), parameters, noise)
 
-        made = self._persist(attempt)
+        made = self._serve(attempt)
         void, self._lost = made.void.plus(self._lost), Void()
         return made._replace(void=void)
 
@@ -142,7 +148,7 @@ class Remote:
             seed=lambda number: self._episode_seed(STREAM_EVALUATION, number),
             first_action=self._first,
         )
-        self._persist(lambda: evaluation.go_on(self._environment or self._open()))
+        self._serve(lambda: evaluation.go_on(self._environment or self._open()))
         return evaluation.outcome()
 
     def close(self) -> None:
@@ -232,7 +238,11 @@ class Remote:
         self._lose()
         try:
             self._environment = VectorEnvironment.open(
-                self._endpoint, slots=self._count, autoreset=False, credentials=self._credentials
+                self._endpoint,
+                slots=self._count,
+                autoreset=False,
+                credentials=self._credentials,
+                timeout=_ANSWER_SECONDS,
             )
         except (OSError, ValueError) as error:
             raise EnvironmentLost(f"no connection can be made: {error}") from error
@@ -282,14 +292,19 @@ class Remote:
             self._environment.close()
             self._environment = None
 
+    def _serve(self, attempt: Callable[[], T]) -> T:
+        """Persist with what worked before: a refusal now may have to do with a change to the environment."""
+        try:
+            return self._persist(attempt)
+        except EnvironmentRefused as error:
+            raise RunError(f"the environment at {self._endpoint} refuses: {error}") from error
+
     def _persist(self, attempt: Callable[[], T]) -> T:
         """Try until it works; an environment that stays away fails the run."""
         since, pause = time.monotonic(), _PAUSE_SECONDS
         while True:
             try:
                 return attempt()
-            except EnvironmentRefused as error:
-                raise RunError(f"the environment at {self._endpoint} refuses: {error}") from error
             except EnvironmentLost as error:
                 if self._environment is not None:
                     self._lost = self._lost.plus(Void(infrastructure=len(self._slots)))
