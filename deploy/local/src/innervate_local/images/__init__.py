@@ -54,6 +54,7 @@ SERVICES = {
     "releases": Service(package="innervate-releases", shares=False),
     "learner": Service(package="innervate-learner", shares=False),
     "environments": Service(package="innervate-environments"),
+    "rl": Service(package="innervate-rl"),
     "identity-agent": Service(package="innervate-service"),
     "client": Service(package="innervate", shares=False),
     "redis": Service(packages=("redis-server",)),
