@@ -194,6 +194,9 @@ def _cost(run: RLRun, observed: Observed) -> str:
     allowed = budget.allowance(run, observed.placement)
     times = f"each of {run.spec.seeds} seeds ends after {allowed.whole} s at the latest"
     if observed.placement is None:
-        return f"not known: no ComputePool is named in spec.placement; {times}"
+        missing = (
+            "the ComputePool is not there" if run.spec.placement else "spec.placement names no ComputePool"
+        )
+        return f"not known: {missing}; {times}"
     limit = f", {run.spec.budget.cost} at most" if run.spec.budget.cost else ""
     return f"{observed.placement.spec.cost_per_hour} per hour for the node of each pod{limit}; {times}"
