@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,13 +24,13 @@ from redis_process import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from command import Innervate
     from innervate.kubectl import Kubectl
 
 pytestmark = pytest.mark.contract
 
+JAX = Path(__file__).parents[3] / "deploy/examples/environment/jax.yaml"
 NAME = "cartpole"
 RUN: dict[str, Any] = {
     "apiVersion": "innervate.dev/v1alpha1",
@@ -283,3 +284,17 @@ def test_what_is_not_there_is_named(innervate: Innervate) -> None:
         assert done.returncode == 5
         assert "there is no RLRun 'nobody'" in done.stderr
     assert "there are no RLRuns in namespace" in innervate("rl", "list").stderr
+
+
+def test_an_environment_inside_the_trainer_is_told_by_its_declaration(
+    innervate: Innervate, kubectl: Kubectl
+) -> None:
+    kubectl.run("apply", "-f", str(JAX))
+    done = innervate("env", "describe", "cartpole-jax")
+    assert done.returncode == 0, done.stderr
+    assert "inside the trainer" in done.stdout
+    assert '{"jax": {"id": "CartPole-v1"}}' in done.stdout
+    found = json.loads(innervate("env", "describe", "cartpole-jax", "-o", "json").stdout)
+    assert (found["name"], found["server"]) == ("cartpole-jax", None)
+    missing = innervate("env", "describe", "nobody")
+    assert (missing.returncode, "there is no Environment 'nobody'" in missing.stderr) == (5, True)
