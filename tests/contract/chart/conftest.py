@@ -63,6 +63,9 @@ class Cluster:
         file = self._home / "values.json"
         file.write_text(json.dumps(values or {}))
         self.helm("upgrade", "--install", RELEASE, str(chart), f"--values={file}", "--create-namespace")
+        # For a definition whose status is not written yet, kubectl ends with an error instead of waiting.
+        created = ("--for=jsonpath={.status.conditions[0].type}", "--timeout=30s")
+        self.kubectl("wait", "crd", *DEFINITIONS, *created)
         self.kubectl("wait", "crd", *DEFINITIONS, "--for=condition=Established", "--timeout=30s")
 
     def _run(self, command, environment, *, stdin=None, ok):
