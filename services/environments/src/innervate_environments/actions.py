@@ -53,6 +53,8 @@ def checked(
             "actions", _told(actions), f"must be {dtype.name}, or convert to it without loss"
         )
     inside = _inside(space, actions)
+    if inside.all():
+        return actions.astype(dtype, copy=False), {}
     # Compared before it is converted: a conversion could turn a wrong value into a right one.
     converted = np.where(inside.reshape((count,) + (1,) * len(shape)), actions, _any_of(space)).astype(dtype)
     return converted, {
@@ -78,7 +80,7 @@ def _inside(space: Box | Discrete | MultiDiscrete | MultiBinary, actions: NDArra
             within = (actions >= 0) & (actions < np.asarray(n))
         case MultiBinary():
             within = (actions == 0) | (actions == 1)
-    inside: NDArray[np.bool_] = within.reshape(len(actions), -1).all(axis=1)
+    inside: NDArray[np.bool_] = within if within.ndim == 1 else within.reshape(len(actions), -1).all(axis=1)
     return inside
 
 

@@ -54,8 +54,6 @@ class TasksConfig(ConfigModel):
     """JSON lines."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     """What the file must be."""
-    max_turns: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Answers in an episode; more than one needs a dialogue, which a package in the image provides."""
 
 
 class SourceConfig(ConfigModel):

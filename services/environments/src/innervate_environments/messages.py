@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_READ: Final = {name: np.dtype(name).newbyteorder("<") for name in NUMBERS}
 _MAX_AXES: Final = 32
 """As many as numpy's arrays may have."""
 
@@ -31,10 +33,15 @@ class Malformed(ValueError):
     """A message that does not hold what it says; the text says what and how to mend it."""
 
 
+@lru_cache(maxsize=64)
+def _written(dtype: np.dtype[Any]) -> tuple[str, np.dtype[Any]]:
+    return dtype.name, dtype.newbyteorder("<")
+
+
 def array_message(array: NDArray[Any]) -> env_pb2.Array:
     """Write an array, row-major and little-endian."""
-    flat = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return env_pb2.Array(dtype=array.dtype.name, shape=array.shape, data=flat.tobytes())
+    name, dtype = _written(array.dtype)
+    return env_pb2.Array(dtype=name, shape=array.shape, data=array.astype(dtype, copy=False).tobytes())
 
 
 def array_of(message: env_pb2.Array) -> NDArray[Any]:
@@ -45,12 +52,12 @@ def array_of(message: env_pb2.Array) -> NDArray[Any]:
     Malformed
         Type, shape and data do not fit each other.
     """
-    if message.dtype not in NUMBERS:
+    dtype = _READ.get(message.dtype)
+    if dtype is None:
         raise Malformed(f"dtype {message.dtype!r} is not known; must be one of {', '.join(sorted(NUMBERS))}")
     shape = tuple(message.shape)
     if len(shape) > _MAX_AXES or any(length < 0 for length in shape):
         raise Malformed(f"shape {shape[:_MAX_AXES]} must have at most {_MAX_AXES} axes, none negative")
-    dtype = np.dtype(message.dtype).newbyteorder("<")
     size = math.prod(shape) * dtype.itemsize
     if len(message.data) != size:
         raise Malformed(

@@ -164,7 +164,6 @@ def _chain(config: ServerConfig, tasks: TaskSet | None) -> Chain:
         "rewards": rewards,
         "tasks": tasks.digest if tasks else "",
         "gymnasium": source.gymnasium.model_dump(mode="json", by_alias=True) if source.gymnasium else None,
-        "maxTurns": source.tasks.max_turns if source.tasks else None,
         "maxEpisodeSteps": environment.max_episode_steps,
     }
     return Chain(digest_of(whole), image, rewards, tasks.digest if tasks else "")

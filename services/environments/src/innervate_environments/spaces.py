@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -82,6 +83,7 @@ class Text:
 Space = Box | Discrete | MultiDiscrete | MultiBinary | Text
 
 
+@lru_cache(maxsize=64)
 def element(space: Box | Discrete | MultiDiscrete | MultiBinary) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """The type and the shape of one slot's numbers, little-endian."""
     match space:
