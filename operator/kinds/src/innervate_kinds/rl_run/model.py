@@ -46,7 +46,8 @@ class Policy(Model):
     """What is trained: exactly one of `releaseRef` and `architecture`."""
 
     release_ref: ReleaseRef | None = None
-    """Language model that training starts from; it must be verified."""
+    """Release that training starts from, a language model or a policy that an earlier run published; it must
+    be verified."""
     architecture: Architecture | None = None
     """Network that begins with random weights, drawn by the seed."""
 
@@ -254,8 +255,9 @@ def _same(run: RLRun, old: RLRun | None) -> bool:
 
 
 def _fits(run: RLRun) -> bool:
-    language = run.spec.policy.release_ref is not None
-    return run.spec.engine.external is not None or (run.spec.algorithm.name is AlgorithmName.GRPO) == language
+    spec = run.spec
+    trains_language = spec.algorithm.name is AlgorithmName.GRPO and spec.engine.external is None
+    return not trains_language or spec.policy.release_ref is not None
 
 
 _MUTABLE = "suspend"
@@ -321,9 +323,8 @@ DEFINITION = Definition(
         ),
         Rule(
             path="spec",
-            rule="has(self.engine.external) || "
-            "(self.algorithm.name == 'GRPO') == has(self.policy.releaseRef)",
-            message="the built-in trainer trains an architecture by PPO and a release by GRPO",
+            rule="has(self.engine.external) || self.algorithm.name != 'GRPO' || has(self.policy.releaseRef)",
+            message="GRPO needs policy.releaseRef: it trains a language model",
             holds=lambda run, _old: _fits(run),
         ),
         Rule(
