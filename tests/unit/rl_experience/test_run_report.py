@@ -166,7 +166,7 @@ def test_texts_are_shown_as_turns_and_never_as_markup(tmp_path):
     assert "<script>alert(1)</script>!" in page.text
     assert "task reverse-7" in page.text
     assert "canary 0" in page.text
-    assert "turns" in page.text
+    assert "· 1 turn " in page.text
 
 
 def test_damaged_experience_is_told(tmp_path):

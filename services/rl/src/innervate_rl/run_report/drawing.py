@@ -78,7 +78,7 @@ def lines(title: str, drawn: Sequence[Line], *, mark: Mark | None = None, across
         _, level = place(horizontal.low, mark.y)
         parts.append(
             f"<line x1='{_LEFT}' x2='{_WIDTH - _RIGHT}' y1='{level}' y2='{level}' stroke='#cf222e' "
-            f"stroke-dasharray='4 3'/><text x='{_WIDTH - _RIGHT}' y='{level - 4}' text-anchor='end' "
+            f"stroke-dasharray='4 3'/><text x='{_LEFT + 4}' y='{level - 4}' "
             f"fill='#cf222e'>{_text(mark.label)}</text>"
         )
     for line in thin:

@@ -90,8 +90,7 @@ def picture(one: Shown) -> str:
     first = one.rows.slice(0, 1).to_pylist()[0]
     task = f", task {first['task']}" if first["task"] else ""
     head = (
-        f"<h4>return {number(one.gained)} · {one.rows.num_rows} "
-        f"{'turns' if _is_text(one.rows) else 'steps'}</h4>"
+        f"<h4>return {number(one.gained)} · {_length(one.rows)}</h4>"
         f"<p><small>seed {one.seed}, episode {first['episode']} ({first['split']}){html.escape(task)}, "
         f"iteration {first['iteration']}, by policy {html.escape(short(first['policy']))}, "
         f"rarity {number(one.rarity)}, {_ending(one.rows)}</small></p>"
@@ -103,6 +102,11 @@ def picture(one: Shown) -> str:
 def short(digest: str | None) -> str:
     """The beginning of a digest."""
     return (digest or "–").removeprefix("sha256:")[:12]
+
+
+def _length(rows: Any) -> str:
+    unit = "turn" if _is_text(rows) else "step"
+    return f"{rows.num_rows:,} {unit}{'' if rows.num_rows == 1 else 's'}"
 
 
 def _number(one: Shown) -> int:
