@@ -26,7 +26,7 @@ def environment_server(
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
     server = LocalServer({"source": source} | settings, scorer=scorer)
     with patch.dict(os.environ, {"PYTHONPATH": path}):
-        server.__enter__()
+        server.start()
     try:
         yield server
     finally:

@@ -10,6 +10,7 @@ import pytest
 from environment_process import scoring_service
 from innervate_environments.client import EnvironmentRefused, Reason, Role, VectorEnvironment
 from innervate_environments.local import LocalServer
+from practice_dialogue import MAX_TURNS, installed
 
 _TASKS = [
     {"id": "a", "input": "2 + 2 =", "expected": "4"},
@@ -106,3 +107,44 @@ def test_seeds_choose_the_same_tasks_again(socket: Path, tmp_path: Path) -> None
                 ):
                     other.reset(options=option)
             assert not environment.reset().errors
+
+
+def test_a_package_lets_policies_use_tools_and_only_their_answers_are_judged(
+    socket: Path, tmp_path: Path
+) -> None:
+    with installed(tmp_path):
+        server = LocalServer(_environment(tmp_path) | {"instancesPerProcess": 2}, scorer=socket)
+        server.start()
+    with server, VectorEnvironment.open(server.endpoint, slots=3) as environment:
+        assert environment.describe.max_episode_steps == 0
+        begun = environment.reset(options=[{"task": 0}, {"task": 1}, {"task": 0}])
+        assert begun.observations[0] == "2 + 2 = (known: id, input, metadata)", "not what is expected"
+        steps = environment.step(["add 2 2", "answer 7", "hm"])
+        assert not steps.errors
+        assert (steps.observations[0], steps.observations[2]) == ("4", "add or answer")
+        assert steps.terminated.tolist() == [False, True, False]
+        assert steps.rewards.tolist() == [0, 2, 0]
+        assert steps.named.keys() == {1}
+        assert steps.named[1].values == {"right": 1, "shouts": 0, "exact": 1}
+        assert steps.finals == {1: "thank you"}
+        assert steps.infos[1]["split"] == "training", "the next task began"
+        for _ in range(MAX_TURNS - 1):
+            steps = environment.step(["4", "hm", "hm"])
+        assert steps.terminated[[0, 2]].all(), "it ended by itself"
+        assert steps.rewards[[0, 2]].tolist() == [0, 0]
+
+
+def test_a_dialogue_replays_from_seed_and_answers(socket: Path, tmp_path: Path) -> None:
+    with installed(tmp_path):
+        server = LocalServer(_environment(tmp_path), scorer=socket)
+        server.start()
+    with server:
+        seen = []
+        for _ in range(2):
+            with VectorEnvironment.open(server.endpoint, slots=3) as environment:
+                told = list(environment.reset(seeds=[1, 2, 3]).observations)
+                for answers in (["luck"] * 3, ["answer 4"] * 3, ["luck"] * 3):
+                    told += environment.step(answers).observations
+                seen.append(told)
+    assert seen[0] == seen[1]
+    assert len(set(seen[0][3:6])) > 1, "chance is each slot's own"

@@ -59,6 +59,18 @@ class LocalServer:
         return self._process.pid
 
     def __enter__(self) -> Self:
+        if self._process is None:
+            self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, and wait until it serves.
+
+        Raises
+        ------
+        RuntimeError
+            It ended before it served.
+        """
         self._directory = Path(tempfile.mkdtemp(prefix="innervate-"))
         config = self._directory / "config.json"
         document = {
@@ -67,7 +79,6 @@ class LocalServer:
         }
         config.write_text(json.dumps(document), encoding="utf-8")
         self._start(config, self._directory / "server.sock")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 from innervate_api.env.v1 import env_pb2_grpc
 from innervate_service.auth import Identity
-from innervate_service.config import AdmissionConfig, DeadlineConfig, ServiceConfig
+from innervate_service.config import AdmissionConfig, ConfigError, DeadlineConfig, ServiceConfig
 from innervate_service.serve import Service
 
 from innervate_environments.access import Access
 from innervate_environments.description import Chain, Description, Reward, digest_of
+from innervate_environments.dialogue import GROUP
 from innervate_environments.environment import Environment
 from innervate_environments.instances import InstancePool
 from innervate_environments.processes import Nursery
@@ -22,6 +24,8 @@ from innervate_environments.taskseats import TaskHall
 from innervate_environments.verifying import Weighted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import grpc
 
     from innervate_environments.config import ServerConfig
@@ -63,6 +67,7 @@ class EnvironmentService:
         self._config = config
         environment = config.environment
         self._tasks: TaskSet | None = None
+        self._dialogue: str | None = None
         self._scoring: ScoringClient | None = None
         self._environment = Environment(
             self._hall(),
@@ -71,7 +76,7 @@ class EnvironmentService:
             max_message_bytes=config.service.max_message_bytes,
         )
         self._rewards = tuple(Reward(r.name, str(r.weight), r.role) for r in environment.rewards)
-        self._chain = _chain(config, self._tasks)
+        self._chain = _chain(config, self._tasks, self._dialogue)
         operator = config.operator
         self._servicer = EnvironmentServicer(
             self._environment,
@@ -115,12 +120,19 @@ class EnvironmentService:
                 scorer.socket, environment.rewards, patience=environment.step_seconds
             )
             weights = [Weighted(r.name, float(r.weight), r.role) for r in environment.rewards]
-            return TaskHall(self._tasks, self._scoring, weights)
+            self._dialogue = _provided_dialogue()
+            dialogues = None if self._dialogue is None else self._pool({"dialogue": self._dialogue})
+            return TaskHall(self._tasks, self._scoring, weights, dialogues)
         assert gymnasium is not None  # noqa: S101  the configuration was checked
-        source = {
-            "gymnasium": {"id": gymnasium.id, "options": gymnasium.options},
-            "maxEpisodeSteps": environment.max_episode_steps,
-        }
+        return self._pool(
+            {
+                "gymnasium": {"id": gymnasium.id, "options": gymnasium.options},
+                "maxEpisodeSteps": environment.max_episode_steps,
+            }
+        )
+
+    def _pool(self, source: Mapping[str, Any]) -> InstancePool:
+        environment = self._config.environment
         return InstancePool(
             Nursery(source, step_seconds=environment.step_seconds),
             capacity=environment.capacity,
@@ -147,7 +159,15 @@ class EnvironmentService:
         env_pb2_grpc.add_EnvironmentServiceServicer_to_server(self._servicer, server)
 
 
-def _chain(config: ServerConfig, tasks: TaskSet | None) -> Chain:
+def _provided_dialogue() -> str | None:
+    """The maker of dialogues that an installed package provides, as ``module:name``; None without one."""
+    found = sorted({point.value for point in entry_points(group=GROUP)})
+    if len(found) > 1:
+        raise ConfigError(f"the image has several dialogues: {', '.join(found)}; leave one in it")
+    return found[0] if found else None
+
+
+def _chain(config: ServerConfig, tasks: TaskSet | None, dialogue: str | None) -> Chain:
     environment = config.environment
     pinned = _PINNED.search(config.image)
     image = pinned[1] if pinned else ""
@@ -163,6 +183,7 @@ def _chain(config: ServerConfig, tasks: TaskSet | None) -> Chain:
         "image": config.image,
         "rewards": rewards,
         "tasks": tasks.digest if tasks else "",
+        "dialogue": dialogue,
         "gymnasium": source.gymnasium.model_dump(mode="json", by_alias=True) if source.gymnasium else None,
         "maxEpisodeSteps": environment.max_episode_steps,
     }

@@ -31,6 +31,9 @@ NUMBERS: Final = frozenset(
 )
 """Types of numbers that cross the network, by numpy's names."""
 
+MAX_TEXT: Final = 1024 * 1024
+"""Most characters of a task and of an answer to it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Box:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from innervate_service.config import ConfigError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from innervate_environments.spaces import MAX_TEXT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-MAX_TEXT: Final = 1024 * 1024
-"""Characters of an input or an answer."""
 Split = Literal["training", "evaluation"]
 SPLITS: Final[tuple[Split, Split]] = ("training", "evaluation")
 

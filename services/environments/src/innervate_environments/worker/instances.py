@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import pkgutil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import gymnasium
@@ -12,7 +13,9 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.spaces import utils as flattening
 
+from innervate_environments.dialogue import MAX_OUTPUT
 from innervate_environments.spaces import (
+    MAX_TEXT,
     NUMBERS,
     Box,
     Discrete,
@@ -24,6 +27,8 @@ from innervate_environments.spaces import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from innervate_environments.dialogue import Dialogue
 
 
 class Unusable(Exception):
@@ -208,8 +213,74 @@ def _space_of(space: gymnasium.Space[Any], what: str) -> Space:
     )
 
 
+class DialogueMaker:
+    """Makes dialogues, as a package provides them.
+
+    Parameters
+    ----------
+    maker
+        ``module:name`` of what makes one.
+    """
+
+    def __init__(self, maker: str) -> None:
+        self._maker = maker
+
+    def preload(self) -> None:
+        """See `Maker`."""
+        pkgutil.resolve_name(self._maker)
+
+    def describe(self) -> Description:
+        """See `Maker`."""
+        try:
+            self._dialogue()
+        except Exception as error:
+            raise Unusable(
+                f"the dialogue {self._maker} cannot be made: {type(error).__name__}: {error}; correct the "
+                "package that provides it"
+            ) from error
+        return Description(Text(MAX_TEXT), Text(MAX_TEXT), 0)
+
+    def make(self) -> Instance:
+        """See `Maker`."""
+        return _DialogueInstance(self._dialogue())
+
+    def _dialogue(self) -> Dialogue:
+        made: Dialogue = pkgutil.resolve_name(self._maker)()
+        return made
+
+
+class _DialogueInstance:
+    def __init__(self, dialogue: Dialogue) -> None:
+        self._dialogue = dialogue
+
+    def begin(self, seed: int | None, options: Mapping[str, Any] | None) -> tuple[Any, Mapping[str, Any]]:
+        if seed is None or options is None:
+            raise ValueError("a dialogue needs a task and a seed")
+        return _text(self._dialogue.begin(options, seed), MAX_TEXT), {}
+
+    def step(self, action: Any) -> Move:
+        text, output = self._dialogue.reply(action)
+        if output is None:
+            return Move(_text(text, MAX_TEXT), 0.0, terminated=False, truncated=False, info={})
+        info = {"output": _text(output, MAX_OUTPUT)}
+        return Move(_text(text, MAX_TEXT), 0.0, terminated=True, truncated=False, info=info)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _text(value: object, most: int) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a dialogue must give texts, not {type(value).__name__}")
+    if len(value) > most:
+        raise ValueError(f"a dialogue gave {len(value)} characters, more than {most}")
+    return value
+
+
 def maker_of(document: Mapping[str, Any]) -> Maker:
     """The maker of what a server's configuration names."""
+    if "dialogue" in document:
+        return DialogueMaker(document["dialogue"])
     gymnasium_source = document["gymnasium"]
     return GymnasiumMaker(
         gymnasium_source["id"],
