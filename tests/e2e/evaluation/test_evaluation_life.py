@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         text = body["messages"][0]["content"]
         print("asked", text, flush=True)
-        time.sleep(0.1)
+        time.sleep(10 if len(text) > 5 else 0.1)
         said = str(sum(map(int, text.split("+"))))
         message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
         usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
@@ -90,28 +90,29 @@ def pool(namespace: str) -> dict[str, Any]:
     }
 
 
-def questions(namespace: str) -> dict[str, Any]:
+def questions(namespace: str, numbers: range, name: str = "golden") -> dict[str, Any]:
+    """Sums, of which the engine takes long for those above 999."""
     lines = [
         json.dumps({"id": f"q{number}", "input": f"{number}+1", "expected": str(number + 1)})
-        for number in range(QUESTIONS)
+        for number in numbers
     ]
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": "golden", "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "data": {"golden.jsonl": "\n".join(lines)},
     }
 
 
-def job(namespace: str) -> dict[str, Any]:
+def job(namespace: str, name: str = JOB, dataset: str = "golden") -> dict[str, Any]:
     return {
         "apiVersion": "innervate.dev/v1alpha1",
         "kind": "EvalJob",
-        "metadata": {"name": JOB, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace},
         "spec": {
             "target": {"inferencePoolRef": {"name": POOL}},
             "baseline": {"value": "0.90"},
-            "dataset": {"configMapRef": {"name": "golden", "key": "golden.jsonl"}},
+            "dataset": {"configMapRef": {"name": dataset, "key": "golden.jsonl"}},
             "scorers": [{"name": "sum", "type": "Numeric"}],
             "gate": {"metric": "sum", "test": "NonInferior", "margin": "0.02"},
             "run": {"parallelism": PARALLELISM},
@@ -138,7 +139,7 @@ def test_a_killed_runner_is_replaced_and_asks_nothing_again(lab: Lab, innervate:
         assert f"InferencePool {POOL!r}" in waits_for("PoolNotFound")
         lab.apply(*engine(namespace), pool(namespace))
         assert "kubectl create" in waits_for("DatasetNotFound")
-        lab.apply(questions(namespace))
+        lab.apply(questions(namespace, range(QUESTIONS)))
         waits_for("Running", seconds=240)
 
         lab.eventually(lambda: len(asked()) >= QUESTIONS // 4, seconds=240, every=1)
@@ -161,3 +162,12 @@ def test_a_killed_runner_is_replaced_and_asks_nothing_again(lab: Lab, innervate:
         assert json.loads(report.stdout)["verdict"] == "Passed"
         samples = innervate("eval", "report", JOB, "-n", namespace, "--file", "samples")
         assert len(samples.stdout.splitlines()) == QUESTIONS + 1
+
+        slow = range(10_000, 10_040)
+        lab.apply(questions(namespace, slow, "slow"), job(namespace, "slow", "slow"))
+        progress = lab.eventually(
+            lambda: ((lab.read("evaljob", "slow", namespace) or {}).get("status") or {}).get("progress"),
+            seconds=150,
+        )
+        assert progress["total"] == len(slow)
+        assert progress["errors"] == 0
