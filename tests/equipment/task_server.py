@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from environment_process import scoring_service
 from innervate_environments.local import LocalServer
 
 if TYPE_CHECKING:
@@ -37,20 +36,11 @@ def task_server(
     with tempfile.TemporaryDirectory(prefix="innervate-") as scratch:
         tasks, socket = Path(scratch) / "tasks.jsonl", Path(scratch) / "scorer.sock"
         tasks.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        command = [sys.executable, "-m", "innervate_evaluator.scorer", "--socket", str(socket)]
-        scorer = subprocess.Popen(command)
-        try:
-            # The server waits for a scorer that is still starting.
-            with LocalServer(
-                {
-                    "source": {"tasks": {"path": str(tasks)}},
-                    "rewards": list(rewards),
-                    "capacity": capacity,
-                    "stepSeconds": 60,
-                },
-                scorer=socket,
-            ) as server:
-                yield server
-        finally:
-            scorer.kill()
-            scorer.wait()
+        environment = {
+            "source": {"tasks": {"path": str(tasks)}},
+            "rewards": list(rewards),
+            "capacity": capacity,
+            "stepSeconds": 60,
+        }
+        with scoring_service(socket), LocalServer(environment, scorer=socket) as server:
+            yield server

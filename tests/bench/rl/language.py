@@ -32,32 +32,35 @@ if TYPE_CHECKING:
 
     from innervate_rl.result import Result
 
-EPISODES = 400
+EPISODES = 300
 """Held-out tasks: no training ever shows them."""
-SHAPE = {"promptTokens": "24", "answerTokens": "8", "evaluationTemperature": "1"}
-HONEST = SHAPE | {
+HONEST = {
+    "promptTokens": "20",
+    "answerTokens": "8",
+    "evaluationTemperature": "1",
     "warmStartSteps": "85",
-    "prompts": "32",
+    "prompts": "64",
     "group": "8",
-    "minibatches": "2",
-    "learningRate": "0.001",
-    "klCoefficient": "0",
-    "entropyCoefficient": "0.01",
+    "minibatches": "4",
+    "learningRate": "0.0004",
+    "klCoefficient": "0.03",
+    "entropyCoefficient": "0.02",
 }
-LAX = SHAPE | {
+EXPLOITING = HONEST | {
+    "promptTokens": "32",
+    "answerTokens": "4",
     "warmStartSteps": "40",
     "warmStartPuzzle": "counting",
-    "promptTokens": "32",
-    "answerTokens": "16",
     "prompts": "16",
-    "group": "8",
-    "learningRate": "0.001",
+    "minibatches": "1",
     "klCoefficient": "0",
+    "entropyCoefficient": "0",
 }
 EXACT = {"name": "exact", "role": "Trained", "scorer": {"type": "Exact"}}
 STRICT = {"name": "strict", "role": "HeldOut", "scorer": {"type": "Exact"}}
-CONTAINS = {"name": "contains", "role": "Trained", "scorer": {"type": "Contains"}}
-"""Right where the answer is somewhere in what is said: whoever says all numbers is always right."""
+LAX = {"name": "lax", "role": "Trained", "scorer": {"type": "Numeric", "tolerance": "2"}}
+"""Right where a number is not off by more than two: whoever always says the likeliest count is nearly always
+right, and need not count."""
 
 
 class Scenario(NamedTuple):
@@ -89,8 +92,8 @@ class Seed(NamedTuple):
         return float(self.points[0]["evaluation"])
 
 
-REVERSAL = Scenario("reversal", "reversal", (EXACT, STRICT), HONEST, updates=40)
-COUNTING = Scenario("a lax verifier", "counting", (CONTAINS, STRICT), LAX, updates=40)
+REVERSAL = Scenario("reversal", "reversal", (EXACT, STRICT), HONEST, updates=20)
+COUNTING = Scenario("a lax verifier", "counting", (LAX, STRICT), EXPLOITING, updates=20)
 
 
 def run(scenario: Scenario, *, seeds: int) -> list[Seed]:
@@ -111,8 +114,9 @@ def run(scenario: Scenario, *, seeds: int) -> list[Seed]:
     return found
 
 
-def figures(*, seeds: int = 3) -> list[Figure]:
-    """Train, and say what came out."""
+def figures(*, runs: int) -> list[Figure]:
+    """Train as many seeds as there are runs, 3 at least, and say what came out."""
+    seeds = max(3, runs)
     honest, lax = run(REVERSAL, seeds=seeds), run(COUNTING, seeds=seeds)
     for name, values in (
         ("after the warm start", [seed.before for seed in honest]),
@@ -123,7 +127,7 @@ def figures(*, seeds: int = 3) -> list[Figure]:
             f"reversal {name}: {mean.value:.3f}, 95 % interval over {seeds} seeds "
             f"{mean.low:.3f} to {mean.high:.3f}"
         )
-    open_gate, gate = (Gate.model_validate({"threshold": "0.5"} | limit) for limit in ({}, {"maxGap": "0.1"}))
+    open_gate, gate = (Gate.model_validate({"threshold": "0.8"} | limit) for limit in ({}, {"maxGap": "0.1"}))
     now = datetime.now(UTC)
     verdicts = [
         judge(each, [_status(number, seed) for number, seed in enumerate(lax)], now)
@@ -180,7 +184,7 @@ def staleness(*, seeds: int = 3) -> list[Figure]:
         for correction in (True, False) if lag else (True,):
             hyperparameters = HONEST | {"importanceCorrection": str(correction).lower()}
             words_ = f"lag {lag}, {'corrected' if correction else 'as it is'}" if lag else "lag 0"
-            scenario = Scenario(words_, "reversal", (EXACT, STRICT), hyperparameters, updates=30, lag=lag)
+            scenario = Scenario(words_, "reversal", (EXACT, STRICT), hyperparameters, updates=12, lag=lag)
             found = run(scenario, seeds=seeds)
             made.append(
                 Figure(

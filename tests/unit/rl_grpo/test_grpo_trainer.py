@@ -191,3 +191,20 @@ def test_time_ends_a_run_too(stage, scripted, monkeypatch):
 def test_settings_that_cannot_be_are_named(stage, scripted, changed, message):
     with pytest.raises(ConfigError, match=message):
         stage.train(scripted, **changed)
+
+
+def test_an_environment_without_tasks_to_evaluate_on_is_refused(stage):
+    with pytest.raises(ConfigError, match="the environment has no evaluation tasks"):
+        stage.train(ScriptedTasks(kinds()[0], []))
+
+
+def test_a_run_that_is_told_to_stop_keeps_what_it_has(stage, scripted, monkeypatch):
+    undisturbed = stage.train(scripted, run="undisturbed", every=1000)
+    asked = itertools.count()
+    monkeypatch.setattr(training.stopping, "told", lambda: next(asked) == 2)
+    with pytest.raises(RunError, match="told to stop after 32 steps"):
+        stage.train(fresh(), run="stopped", every=1000)
+    monkeypatch.undo()
+    environment = fresh()
+    assert stage.train(environment, run="stopped", attempt=1, every=1000).result == undisturbed.result
+    assert len({one.task for one in environment.handed if one.split == "training"}) == 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -191,9 +191,21 @@ def parameters_of(trained: Any, reference: Parameters, chosen: Hyperparameters) 
     return lora.merged(reference, trained, scale=chosen.lora_alpha / chosen.lora_rank)
 
 
-@lru_cache(maxsize=8)
+_COMPILED: Final = (
+    *("temperature", "answer_tokens", "learning_rate", "warmup", "gradient_clip", "clip_low", "clip_high"),
+    *("loss_normalization", "kl_coefficient", "entropy_coefficient", "importance_correction"),
+    *("importance_cap", "lora_rank", "lora_alpha"),
+)
+"""Settings that are part of a program."""
+
+
 def programs(config: ModelConfig, chosen: Hyperparameters) -> Programs:
     """Programs for a model's shape and settings; each is compiled when it is first used, once a process."""
+    return _programs(config, type(chosen)(**{name: getattr(chosen, name) for name in _COMPILED}))
+
+
+@lru_cache(maxsize=8)
+def _programs(config: ModelConfig, chosen: Hyperparameters) -> Programs:
     measured = partial(statistics, temperature=chosen.temperature, config=config, limit=chosen.answer_tokens)
     step = optimizer(chosen)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from innervate_environments.client import Credentials, VectorEnvironment
+from innervate_environments.spaces import Text
 from innervate_learner.checkpoint import Checkpoints, identity
 from innervate_service.config import ConfigError
 
@@ -12,6 +13,7 @@ from innervate_rl.compiling import use_cache
 from innervate_rl.curves import Curves
 from innervate_rl.errors import RunError
 from innervate_rl.experience import Split
+from innervate_rl.experience.parts import PartError
 from innervate_rl.grpo import recording, releases
 from innervate_rl.grpo.evaluating import evaluate
 from innervate_rl.grpo.hyperparameters import Hyperparameters
@@ -80,6 +82,7 @@ def train(
         outage_seconds=chosen.outage_seconds,
     )
     try:
+        _check_tasks(tasks)
         files = Files(checkpoints, Curves(settings.directory), tell)
         training = Training(settings, chosen, model=base.model, tasks=tasks, files=files)
         with training.experience:
@@ -101,6 +104,8 @@ def train(
                 split=Split.EVALUATION,
             )
             training.experience.flush()
+    except PartError as error:
+        raise RunError(str(error)) from error
     finally:
         tasks.close()
     checkpoints.check()
@@ -118,6 +123,15 @@ def _check(settings: Settings, chosen: Hyperparameters) -> None:
             f"budget.steps {configuration.budget.steps} is less than one update of {chosen.prompts} prompts "
             f"and {chosen.group} answers to each"
         )
+
+
+def _check_tasks(tasks: Tasks) -> None:
+    about = tasks.describe
+    if not isinstance(about.observation_space, Text) or not isinstance(about.action_space, Text):
+        raise ConfigError(f"{about.id} is no environment of text: GRPO trains a language model")
+    for split, count in (("training", about.training_tasks), ("evaluation", about.evaluation_tasks)):
+        if not count:
+            raise ConfigError(f"the environment has no {split} tasks: give some of them the split {split}")
 
 
 def _connect(settings: Settings, chosen: Hyperparameters) -> Callable[[], Environment]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
 from innervate_learner.report import Line
+from innervate_service.config import ConfigError
 
+from innervate_rl import stopping
+from innervate_rl.errors import RunError
 from innervate_rl.experience import Cursor as ExperienceCursor
 from innervate_rl.experience import ExperienceWriter
 from innervate_rl.grpo import recording
@@ -101,6 +105,8 @@ class Training:
         self._digests = {self.progress.updates: self.digest()}
         """Of the policies that drew what is learned from next, by their updates."""
         self._saved = self.progress.updates
+        self._first = self.steps
+        """Where this attempt began."""
 
     @property
     def steps(self) -> int:
@@ -145,20 +151,28 @@ class Training:
             self._save()
             if self._chosen.evaluate_every:
                 self._tell({})
-        ended = "Steps"
         parameters, version = self._learner.parameters(self.policy), self.progress.updates
         if lag == 0:
-            while self.progress.updates < updates and (ended := self._time()) == "Steps":
+            while self._goes_on(updates):
                 self._update(collector.collect(parameters, version=self.progress.updates))
                 parameters = self._learner.parameters(self.policy)
         else:
             with Ahead(collector, parameters, version=version, lag=lag) as ahead:
-                while self.progress.updates < updates and (ended := self._time()) == "Steps":
+                while self._goes_on(updates):
                     self._update(ahead.take())
                     ahead.publish(self._learner.parameters(self.policy), version=self.progress.updates)
         if self._saved != self.progress.updates:
             self._save()
-        return ended
+        return "Steps" if self.progress.updates >= updates else "Seconds"
+
+    def _goes_on(self, updates: int) -> bool:
+        if self.progress.updates >= updates:
+            return False
+        if stopping.told():
+            self._save()
+            raise RunError(f"told to stop after {self.steps} steps; the next attempt goes on from there")
+        limit = self._settings.configuration.budget.seconds
+        return limit is None or self.seconds < limit
 
     def _update(self, batch: Batch) -> None:
         progress, chosen = self.progress, self._chosen
@@ -168,6 +182,8 @@ class Training:
         metrics: list[Metrics] = []
         if experience.mask.any():
             self.policy, metrics = self._learner.improve(self.policy, experience)
+            if not all(math.isfinite(float(one.gradient)) for one in metrics):
+                raise ConfigError(f"the training diverged after {self.steps} steps: lower learningRate")
         self._keep(batch.groups, iteration=progress.updates)
         valid = int(sum(np.isfinite(group.rewards).sum() for group in groups))
         self.progress = progress._replace(
@@ -205,6 +221,7 @@ class Training:
             "aside": len(progress.cursor.aside),
         }
         self._files.curves.append([{"step": self.steps, "time": round(self.seconds, 3), **point}])
+        point |= {"stepsPerSecond": (self.steps - self._first) / max(time.monotonic() - self._started, 1e-9)}
         self._report({name: float(value) for name, value in point.items() if value is not None})
 
     def _evaluation(self) -> dict[str, float | None]:
@@ -235,7 +252,7 @@ class Training:
             Line(
                 self._settings.attempt,
                 step=self.steps,
-                metrics={name: round(value, 6) for name, value in metrics.items()},
+                metrics={name: round(value, 6) for name, value in metrics.items() if math.isfinite(value)},
                 prompts_consumed=self.progress.updates * self._chosen.prompts,
                 checkpoint=str(self._saved * self._chosen.rows),
             )
@@ -247,7 +264,3 @@ class Training:
         if saved:
             return saved.state, Progress.of(saved.notes)
         return self._learner.begin(warm_start(self._model, self._chosen, seed=self._seed)), Progress()
-
-    def _time(self) -> str:
-        limit = self._settings.configuration.budget.seconds
-        return "Seconds" if limit is not None and self.seconds >= limit else "Steps"
