@@ -196,3 +196,14 @@ def test_an_environment_that_is_not_there_ends_the_server_with_its_name(
     ):
         pass
     assert "gymnasium.id = 'NoSuchThing-v0' cannot be made" in capfd.readouterr().err
+
+
+def test_answers_that_no_message_can_hold_are_refused() -> None:
+    settings = {"capacity": 200, "instancesPerProcess": 200}
+    with environment_server("practice_environments:Echo-v0", **settings) as server:
+        with VectorEnvironment.open(server.endpoint, slots=200) as environment:
+            large = {"much": "x" * 60_000}
+            with pytest.raises(EnvironmentRefused, match=r"slots = '200 slots': must be fewer at once"):
+                environment.reset(options=large)
+        with VectorEnvironment.open(server.endpoint, slots=100) as environment:
+            assert len(environment.reset(options=large).infos) == 100

@@ -193,6 +193,22 @@ class Environment:
         _tally(stepped)
         return stepped
 
+    def fit(self, slots: int, size: int) -> None:
+        """Check that an answer can be sent.
+
+        Raises
+        ------
+        InvalidArgument
+            It is too large.
+        """
+        if size > self._max_message_bytes:
+            raise InvalidArgument(
+                "slots",
+                f"{slots} slots",
+                f"must be fewer at once: the answer would have {size} bytes, a message may have "
+                f"{self._max_message_bytes}",
+            )
+
     def _fitting(self, slots: int) -> None:
         space = self.shape.observation_space
         if isinstance(space, Text):

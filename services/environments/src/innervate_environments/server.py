@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     import grpc
+    from google.protobuf.message import Message
     from innervate_service.auth import Identity
     from numpy.typing import NDArray
 
@@ -150,9 +151,11 @@ class EnvironmentServicer(env_pb2_grpc.EnvironmentServiceServicer):
     async def _reset(self, lease: Lease, request: env_pb2.ResetRequest) -> env_pb2.ResetResponse:
         options = [_option(text, at) for at, text in enumerate(request.options)]
         begun = await self._environment.reset(lease, request.slots, request.seeds, options)
-        return env_pb2.ResetResponse(
+        response = env_pb2.ResetResponse(
             observations=values_message(begun.observations), infos=_infos(begun), errors=_errors(begun.errors)
         )
+        self._fit(begun, response)
+        return response
 
     async def _step(self, lease: Lease, request: env_pb2.StepRequest) -> env_pb2.StepResponse:
         stepped = await self._environment.step(lease, request.slots, _actions(request))
@@ -174,7 +177,13 @@ class EnvironmentServicer(env_pb2_grpc.EnvironmentServiceServicer):
             )
         if stepped.errors:
             response.errors.extend(_errors(stepped.errors))
+        self._fit(stepped, response)
         return response
+
+    def _fit(self, result: Begun | Stepped, response: Message) -> None:
+        """Refuse an answer that is too large to be sent. Of numbers that was seen to as the lease began."""
+        if isinstance(result.observations, list) or result.infos:
+            self._environment.fit(len(result.observations), response.ByteSize())
 
 
 def _option(text: str, at: int) -> Mapping[str, Any]:
