@@ -1,9 +1,10 @@
 """Benchmark of the gateway: requests a second on one core and the latency it adds, beside Rust routers.
 
-Ours does all that it does in a cluster: tokens verified, arms chosen, every exchange durable in a real Redis
-(synced on each write) before its answer ends, accounts kept, one in a hundred requests traced. The peers run
-with their defaults and do none of it. The engine is a small C program with canned answers; callers are wrk.
-Everything speaks plain HTTP. The router has a core of its own, the rest of the machine is shared.
+Ours is what its image holds, and does all that it does in a cluster: tokens verified, arms chosen, every
+exchange durable in a real Redis (synced on each write) before its answer ends, accounts kept, one in a
+hundred requests traced. The peers run with their defaults and do none of it. The engine is a small C program
+with canned answers; callers are wrk. Everything speaks plain HTTP. The router has a core of its own, the rest
+of the machine is shared.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from innervate_local import packages, paths
+from innervate_local.images import rootfs, site
 from memory_process import Cluster
 from redis_process import RedisProcess, free_port
 
@@ -100,6 +101,34 @@ def engines(directory: Path, cores: Cores, *, number: int = 2) -> Iterator[list[
             process.wait()
 
 
+@dataclass(frozen=True)
+class Installed:
+    """Our gateway as its image has it, or as this checkout has it."""
+
+    python: str
+    path: tuple[Path, ...]
+    """Where it finds packages before all else."""
+
+
+def install_ours(directory: Path) -> Installed:
+    """Put the image's packages and modules into a directory, for the distribution's Python.
+
+    On a machine whose distribution has another Python than the images it is the checkout that is measured.
+    """
+    python = "/usr/bin/python3"
+    tell = "import sys; print(*sys.version_info[:2])"
+    version = subprocess.run([python, "-c", tell], capture_output=True, text=True, check=False).stdout.split()
+    if version != [str(part) for part in rootfs.PYTHON]:
+        print("the checkout is measured: this machine lacks the images' Python", flush=True)
+        return Installed(sys.executable, ())
+    needed = site.locked(ROOT, "innervate-gateway")
+    ours, others = directory / "ours", directory / "others"
+    site.install(ROOT, needed.requirements, others)
+    site.place(needed.members, ours)
+    print(f"modules compiled by: {site.compiler(needed.members)}", flush=True)
+    return Installed(python, (ours, others))
+
+
 class Ours:
     """Our gateway with its Redis and what a cluster gives it.
 
@@ -116,6 +145,7 @@ class Ours:
     def __init__(self, directory: Path, cores: Cores) -> None:
         self._directory = directory
         self._cores = cores
+        self._installed = install_ours(directory / "image")
         self._cluster = Cluster(directory / "cluster")
         self._redis = RedisProcess(directory)
 
@@ -158,13 +188,16 @@ class Ours:
         }
         file = self._directory / "config.json"
         file.write_text(json.dumps(config))
-        sampler = {
+        path = (*map(str, self._installed.path), os.environ.get("PYTHONPATH", ""))
+        environment = {
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
             "OTEL_TRACES_SAMPLER_ARG": str(SAMPLED),
+            "PYTHONPATH": os.pathsep.join(path),
         }
-        command = ["taskset", "-c", self._cores.router, sys.executable, str(HERE / "ours.py"), str(file)]
+        program = [self._installed.python, str(HERE / "ours.py"), str(file)]
+        command = ["taskset", "-c", self._cores.router, *program]
         process = subprocess.Popen(
-            [*command, *map(str, ports)], stdout=subprocess.PIPE, text=True, env=os.environ | sampler
+            [*command, *map(str, ports)], stdout=subprocess.PIPE, text=True, env=os.environ | environment
         )
         try:
             assert process.stdout is not None
