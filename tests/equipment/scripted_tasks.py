@@ -54,6 +54,8 @@ class ScriptedTasks:
         self.lost_steps: set[int] = set()
         """Steps, counted from 0, at which the server is lost; None of their answers is judged."""
         self.opened = 0
+        self.capacity = 64
+        self._leased = 0
         self._steps = 0
         self._at: dict[int, tuple[str, int]] = {}
         self._failed: Counter[int] = Counter()
@@ -67,14 +69,15 @@ class ScriptedTasks:
             rewards=(Reward("right", "1.0", Role.TRAINED), Reward("strict", "1.0", Role.HELD_OUT)),
             max_episode_steps=1,
             chain=Chain("sha256:e", "", "sha256:r", "sha256:t"),
-            capacity=64,
-            free=64,
+            capacity=self.capacity,
+            free=self.capacity,
             training_tasks=len(self._puzzles["training"]),
             evaluation_tasks=len(self._puzzles["evaluation"]),
         )
 
-    def connect(self) -> ScriptedTasks:
+    def connect(self, slots: int) -> ScriptedTasks:
         self.opened += 1
+        self._leased = slots
         return self
 
     def close(self) -> None:
@@ -88,6 +91,7 @@ class ScriptedTasks:
         slots: Sequence[int] | None = None,
     ) -> Begun:
         assert seeds is None
+        assert max(slots) < self._leased
         errors, prompts = {}, []
         for place, (slot, option) in enumerate(zip(slots, options, strict=True)):
             split, task = option["split"], option["task"]

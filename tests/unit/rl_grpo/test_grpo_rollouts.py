@@ -52,6 +52,13 @@ def test_batches_larger_than_the_lease_are_handed_in_by_parts(tiny, scripted):
     assert [group.rewards for group in whole.groups] == [group.rewards for group in parts.groups]
 
 
+def test_a_small_environment_is_asked_more_often(tiny, scripted):
+    whole = collector_of(tiny, tasks_of(scripted)).collect(tiny.parameters, version=0)
+    scripted.capacity = 3
+    parts = collector_of(tiny, tasks_of(scripted)).collect(tiny.parameters, version=0)
+    assert [group.rewards for group in whole.groups] == [group.rewards for group in parts.groups]
+
+
 def test_what_was_not_judged_is_handed_in_again_the_same(tiny, scripted):
     undisturbed = collector_of(tiny, tasks_of(scripted)).collect(tiny.parameters, version=0)
     scripted.failing_once = {ORDER.task(1): HUNG}
@@ -105,7 +112,7 @@ def test_a_lost_server_is_looked_for_again(tiny, scripted):
     again.lost_steps = {0, 1}
     tasks = Tasks(again.connect, slots=16, outage_seconds=60)
     batch = collector_of(tiny, tasks).collect(tiny.parameters, version=0)
-    assert again.opened == 3
+    assert again.opened == 2 * 3
     assert [group.rewards for group in batch.groups] == [group.rewards for group in undisturbed.groups]
     assert tasks.voided == Voided(infrastructure=32)
 

@@ -81,7 +81,7 @@ class Hyperparameters(ConfigModel):
     """Times that an answer is handed in which gets no reward; a task of which then no answer has one
     is set aside."""
     slots: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Slots of the environment that are leased: so many answers are judged together."""
+    """Slots of the environment that are leased, as far as it has them: as many answers are judged at once."""
     rollout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     """Time for a batch of answers to be judged; then its connection is given up."""
     outage_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0

@@ -93,16 +93,16 @@ class Tasks:
     Parameters
     ----------
     connect
-        Opens the environment with `slots` slots and no automatic reset.
+        Opens the environment with so many slots and no automatic reset.
     slots
-        Answers that are judged together.
+        Answers that are judged together; fewer where the environment has not so many slots.
     outage_seconds
         Time without any answer after which it is given up.
     """
 
-    def __init__(self, connect: Callable[[], Environment], *, slots: int, outage_seconds: float) -> None:
+    def __init__(self, connect: Callable[[int], Environment], *, slots: int, outage_seconds: float) -> None:
         self._connect = connect
-        self._slots = slots
+        self._wanted = self._slots = slots
         self._outage_seconds = outage_seconds
         self._environment: Environment | None = None
         self._since: float | None = None
@@ -136,6 +136,7 @@ class Tasks:
         unknown = [task for task in dict.fromkeys(tasks) if (split, task) not in self._known]
 
         def ask() -> dict[int, Failure]:
+            self._connected()
             failures: dict[int, Failure] = {}
             for part in self._parts(unknown):
                 begun = self._reset(part, split)
@@ -174,6 +175,7 @@ class Tasks:
         """
 
         def ask() -> list[Judged]:
+            self._connected()
             judged = [one for part in self._parts(answers) for one in self._judge(part, split)]
             failures = [one.failure for one in judged if one.failure is not None]
             _suspect([answer.task for answer in answers], failures, again=again)
@@ -207,7 +209,10 @@ class Tasks:
 
     def _connected(self) -> Environment:
         if self._environment is None:
-            self._environment = self._connect()
+            one = self._connect(1)
+            self._slots = min(self._wanted, one.describe.capacity)
+            one.close()
+            self._environment = self._connect(self._slots)
         return self._environment
 
     def _insist(self, ask: Callable[[], T]) -> T:

@@ -38,7 +38,7 @@ def train(
     settings: Settings,
     tell: Callable[[Line], None],
     *,
-    connect: Callable[[], Environment] | None = None,
+    connect: Callable[[int], Environment] | None = None,
 ) -> Outcome:
     """Train one seed, evaluate it, write its files.
 
@@ -49,7 +49,7 @@ def train(
     tell
         Takes each line of the report but the last.
     connect
-        Opens the environment; by default it is the service that the settings name.
+        Opens the environment with so many slots; by default it is the service that the settings name.
 
     Raises
     ------
@@ -134,14 +134,14 @@ def _check_tasks(tasks: Tasks) -> None:
             raise ConfigError(f"the environment has no {split} tasks: give some of them the split {split}")
 
 
-def _connect(settings: Settings, chosen: Hyperparameters) -> Callable[[], Environment]:
+def _connect(settings: Settings, chosen: Hyperparameters) -> Callable[[int], Environment]:
     endpoint = settings.configuration.environment.endpoint or ""
     credentials = Credentials(settings.trust / "ca.crt", settings.token)
 
-    def connect() -> VectorEnvironment:
+    def connect(slots: int) -> VectorEnvironment:
         return VectorEnvironment.open(
             endpoint,
-            slots=min(chosen.slots, chosen.rows),
+            slots=slots,
             autoreset=False,
             credentials=credentials,
             timeout=chosen.rollout_seconds,
