@@ -62,12 +62,16 @@ class Jax(Model):
 
 
 class Tasks(Model):
-    """Tasks with answers that can be verified; `spec.rewards` says how. An episode is one answer."""
+    """Tasks with answers that can be verified; `spec.rewards` says how.
+
+    An episode is one answer, or as many turns as a dialogue takes that a package in the image provides.
+    """
 
     dataset: Dataset
     """The tasks, one JSON object a line."""
     image: Image | None = None
-    """Image of the server; left out, the operator's own."""
+    """Image that holds a dialogue besides the server `innervate_environments`; left out, the operator's
+    own, where one answer ends a task."""
 
 
 class Source(Model):
@@ -123,14 +127,15 @@ class EnvironmentSpec(Model):
     capacity: Annotated[int, Field(strict=True, ge=1, le=4096)] = 16
     """Slots of each server pod: episodes that may run at the same time."""
     instances_per_process: Annotated[int, Field(strict=True, ge=1, le=1024)] = 1
-    """Slots of a Gymnasium environment that share one operating system process. With 1, what crashes or
-    hangs takes nothing with it; more is faster, and they fail together."""
+    """Slots whose Gymnasium environments or dialogues share one operating system process. With 1, what
+    crashes or hangs takes nothing with it; more is faster, and they fail together."""
     max_episode_steps: Annotated[int, Field(strict=True, ge=1, le=2_147_483_647)] | None = None
     """Steps after which an episode of a Gymnasium environment is truncated; left out, its own limit."""
     lease_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = 300
     """A caller that holds no stream open and does nothing for so long loses its slots."""
     step_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 10
-    """A step of a Gymnasium environment that takes longer is ended, and its episode is void."""
+    """A step of a Gymnasium environment or dialogue that takes longer is ended, and its episode is void;
+    for so long a scorer that is not there is waited for."""
     placement: Placement | None = None
     """On which nodes the server pods run; left out, anywhere."""
     resources: Resources | None = None
