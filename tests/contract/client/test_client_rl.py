@@ -184,7 +184,7 @@ def test_runs_are_listed_with_how_far_they_are(innervate: Innervate, tell: Calla
     assert "Unseen" in innervate("rl", "list").stdout
     tell(PASSED, "Succeeded")
     row = next(line for line in innervate("rl", "list").stdout.splitlines() if line.startswith(NAME)).split()
-    assert row[1:9] == ["PPO", "practice", "2/2", "900", "–", "490.5", "477.8", "GatePassed"]
+    assert row[1:7] == ["practice", "2/2", "900", "490.5", "477.8", "GatePassed"]
     (found,) = json.loads(innervate("rl", "list", "-o", "json").stdout)
     assert found["outcome"] == {"succeeded": True, "reason": "GatePassed", "message": PASSED[2]}
 

@@ -286,22 +286,9 @@ def _summary(run: Mapping[str, Any]) -> dict[str, Any]:
 def _table(found: list[Mapping[str, Any]], *, with_namespace: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
     place = ("namespace",) if with_namespace else ()
-    columns = (
-        *place,
-        "name",
-        "algorithm",
-        "environment",
-        "seeds",
-        "steps",
-        "rate",
-        "best",
-        "low",
-        "state",
-        "age",
-    )
-    for column in columns:
-        right = column in {"seeds", "steps", "rate", "best", "low"}
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+    for column in (*place, "name", "environment", "seeds", "steps", "best", "low", "state", "age"):
+        right = column in {"seeds", "steps", "best", "low"}
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
     for run in found:
         spec, status, metadata = run["spec"], run.get("status") or {}, run["metadata"]
         said, ended = runs.condition(run, "Succeeded"), runs.outcome(run)
@@ -310,11 +297,9 @@ def _table(found: list[Mapping[str, Any]], *, with_namespace: bool) -> Table:
         table.add_row(
             *((metadata["namespace"],) if with_namespace else ()),
             metadata["name"],
-            spec["algorithm"]["name"],
             spec["environmentRef"]["name"],
             f"{done}/{spec.get('seeds', 1)}",
             f"{status.get('steps', 0):,}",
-            status.get("rate") or "–",
             status.get("bestReward") or "–",
             (status.get("gate") or {}).get("low") or "–",
             Text(said["reason"] if said else "Unseen", style),

@@ -21,8 +21,18 @@ if TYPE_CHECKING:
 COLOURS: Final = ("blue", "red", "green", "yellow", "magenta", "cyan", "bright_blue", "bright_red")
 _HEIGHT: Final = 10
 _MARGIN: Final = 10
-_SPARK: Final = 20
-_SHOWN: Final = ("stepsPerSecond", "length", "entropy", "kl", "policyLag")
+_SPARK: Final = 12
+"""Characters that a line of bars needs."""
+_SHOWN: Final = {
+    "stepsPerSecond": "steps/s",
+    "entropy": "entropy",
+    "kl": "kl",
+    "policyLag": "lag",
+    "length": "length",
+}
+"""Metrics of a seed's line by what they are called there, as far as there is room."""
+_KNOWN_WIDTH: Final = 44
+_METRIC_WIDTH: Final = 10
 _STATES: Final = {"Succeeded": "green", "Failed": "red", "Running": "blue", "Pending": "dim"}
 
 
@@ -47,7 +57,7 @@ def picture(
         drawn = _plot(metric, curves, width)
         if drawn:
             told.append(drawn)
-    told.append(seeds(run, curves))
+    told.append(seeds(run, curves, width))
     if problem:
         told.append(Text(problem, "yellow"))
     return Group(*told)
@@ -65,7 +75,7 @@ def _head(run: Mapping[str, Any]) -> Text:
     if any(rejected.values()):
         told = f"{rejected.get('infrastructure', 0)} environment, {rejected.get('verifier', 0)} verifier"
         text.append(f"  void: {told}", "yellow")
-    if said:
+    if said and said["status"] == "Unknown":
         text.append(f"\n{said['reason']}: {said.get('message', '')}", "dim")
     return text
 
@@ -90,22 +100,25 @@ def _plot(metric: str, curves: Mapping[int, Curve], width: int) -> RenderableTyp
     return Group(*lines)
 
 
-def seeds(run: Mapping[str, Any], curves: Mapping[int, Curve]) -> Table:
+def seeds(run: Mapping[str, Any], curves: Mapping[int, Curve], width: int) -> Table:
     """A line for each seed."""
     status = run.get("status") or {}
     told = {each["seed"]: each for each in status.get("seeds") or ()}
     held_out = any("heldOut" in each for each in told.values())
-    metrics = [
-        name for name in _SHOWN if any(name in (curve.metrics or [{}])[-1] for curve in curves.values())
-    ]
+    room = width - _KNOWN_WIDTH - (2 * _METRIC_WIDTH if held_out else 0)
+    newest = [curve.metrics[-1] for curve in curves.values() if curve.metrics]
+    metrics = [name for name in _SHOWN if any(name in last for last in newest)]
+    metrics = metrics[: max(0, room // _METRIC_WIDTH)]
+    room -= _METRIC_WIDTH * len(metrics)
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
+    names = [_SHOWN[name] for name in metrics]
     for column in (
         "seed",
         "state",
         "steps",
         "reward",
         *(("held-out", "gap") if held_out else ()),
-        *metrics,
+        *names,
         "",
     ):
         table.add_column(column, justify="left" if column in {"state", ""} else "right", no_wrap=True)
@@ -123,7 +136,7 @@ def seeds(run: Mapping[str, Any], curves: Mapping[int, Curve]) -> Table:
             figure(reward) if reward is not None else one.get("reward") or "–",
             *((one.get("heldOut") or "–", one.get("gap") or "–") if held_out else ()),
             *(figure(last.get(name)) for name in metrics),
-            Text(spark(curve.series("reward")[1], _SPARK) if curve else "", style(seed)),
+            Text(spark(curve.series("reward")[1], room) if curve and room >= _SPARK else "", style(seed)),
         )
     return table
 
@@ -153,4 +166,4 @@ def figure(value: float | None) -> str:
     """A number as people read it."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 0.1 else f"{value:.4g}"
