@@ -128,6 +128,17 @@ def test_an_earlier_attempt_cannot_write(tmp_path):
     assert second.load({"a": 0.0}) == (1, {"a": 1.0})
 
 
+def test_who_begins_last_writes_whatever_its_number(tmp_path):
+    before, resumed = Checkpoints(tmp_path / "c", 1), Checkpoints(tmp_path / "c", 0)
+    before.begin()
+    before.save(1, {"a": 1.0})
+    resumed.begin()
+    resumed.save(2, {"a": 2.0})
+    with pytest.raises(FencedError, match="attempt 0 has begun; attempt 1 ends"):
+        before.save(3, {"a": 3.0})
+    assert resumed.load({"a": 0.0}) == (2, {"a": 2.0})
+
+
 def test_notes_come_back_with_the_checkpoint_they_were_saved_with(tmp_path):
     kept = Checkpoints(tmp_path / "c", 0)
     kept.begin()

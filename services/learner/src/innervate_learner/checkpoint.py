@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import zipfile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,37 +43,36 @@ class Checkpoints:
     directory
         Named after all that decides the training; it must outlive the pod.
     attempt
-        This attempt's number.
+        This attempt's number, to tell it by.
     """
 
     def __init__(self, directory: Path, attempt: int) -> None:
         self._directory = directory
         self._attempt = attempt
+        self._claim = f"{attempt} {secrets.token_hex(8)}"
 
     def begin(self) -> None:
-        """Shut out earlier attempts.
+        """Shut out whoever began before.
 
-        Raises
-        ------
-        FencedError
-            A later one was here.
+        By the order in which they begin, not by their numbers: Kubernetes counts a Job's attempts from 0
+        again when it goes on after a suspension.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        self.check()
-        self._replace(_FENCE, str(self._attempt).encode())
+        self._replace(_FENCE, self._claim.encode())
 
     def check(self) -> None:
-        """Make sure that no later attempt has begun.
+        """Make sure that nobody has begun after this attempt.
 
         Raises
         ------
         FencedError
-            One has.
+            Somebody has.
         """
         fence = self._directory / _FENCE
-        newest = int(fence.read_text()) if fence.is_file() else -1
-        if newest > self._attempt:
-            raise FencedError(f"attempt {newest} has begun; attempt {self._attempt} ends")
+        newest = fence.read_text() if fence.is_file() else self._claim
+        if newest != self._claim:
+            number = newest.partition(" ")[0]
+            raise FencedError(f"attempt {number} has begun; attempt {self._attempt} ends")
 
     def save(self, step: int, state: Any, notes: Mapping[str, Any] | None = None) -> str:
         """Write the state after `step` steps in the place of the last one; returns the checkpoint's name.
@@ -89,7 +89,7 @@ class Checkpoints:
         self.check()
         leaves = jax.tree.leaves(state)
         arrays = {f"{number:04}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
-        partial = self._directory / f".{_STATE}.{self._attempt}"
+        partial = self._partial(_STATE)
         with partial.open("wb") as file:
             arrays |= {"step": np.asarray(step), _NOTES: np.asarray(json.dumps(dict(notes or {})))}
             np.savez(file, **arrays)  # type: ignore[arg-type]  # the names are no options
@@ -141,8 +141,12 @@ class Checkpoints:
         """Forget this training: its release is there."""
         shutil.rmtree(self._directory, ignore_errors=True)
 
+    def _partial(self, name: str) -> Path:
+        """Where a file is written before it takes its place: nobody else's."""
+        return self._directory / f".{name}.{self._claim.replace(' ', '.')}"
+
     def _replace(self, name: str, content: bytes) -> None:
-        partial = self._directory / f".{name}.{self._attempt}"
+        partial = self._partial(name)
         partial.write_bytes(content)
         partial.replace(self._directory / name)
 
