@@ -144,6 +144,28 @@ def test_what_a_server_tells_is_understood() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"id": "x" * 257},
+        {"chain": env_pb2.Chain(tasks="x" * 81)},
+        {"chain": env_pb2.Chain(image="x" * 81)},
+        {"capacity": -1},
+        {"free": -1},
+        {"training_tasks": -1},
+        {"evaluation_tasks": -1},
+    ],
+    ids=lambda told: next(iter(told)),
+)
+def test_what_no_status_can_hold_is_no_description(told: dict[str, Any]) -> None:
+    case = golden("ready")
+    environment = Environment.model_validate(case["resource"])
+    (probe,) = ROOM.probes(environment, ROOM.observe(environment, Cluster(case["cluster"]), {}))
+    assert isinstance(probe, Probe)
+    with pytest.raises(ValueError, match="description"):
+        probe.decode(env_pb2.DescribeResponse(**told).SerializeToString())
+
+
 def test_a_broken_task_is_told_in_the_servers_own_words(tmp_path: Path) -> None:
     case = golden("tasks_refused")
     text = planned(case)["ConfigMap config"]["data"]["config.json"]

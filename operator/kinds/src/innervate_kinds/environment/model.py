@@ -149,8 +149,8 @@ class Chain(Model):
 
     environment: Digest
     """Over the others, and the environment's id and options."""
-    image: Annotated[str, Field(max_length=512)] = ""
-    """Image of the server."""
+    image: Digest = ""
+    """Of the server's image; empty where its name has none."""
     rewards: Digest = ""
     """Over the rewards, their scorers and the scorers' versions."""
     tasks: Digest = ""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _METHOD = "/innervate_api.env.v1.EnvironmentService/Describe"
 _FIRST_SECONDS, _LATER_SECONDS = 2.0, 15.0
+_LONGEST_ID, _LONGEST_DIGEST = 256, 80
 
 
 def name(pod: str) -> str:
@@ -45,17 +46,22 @@ def probes(environment: Environment, observed: Observed) -> Sequence[Probe]:
 
 
 def _decode(answer: bytes) -> Mapping[str, Any]:
+    """What was told, held to what a status may say: the server may be of anybody's image."""
     found = DescribeResponse.FromString(answer)
-    return {
-        "id": found.id,
-        "chain": {
-            "environment": found.chain.environment,
-            "image": found.chain.image,
-            "rewards": found.chain.rewards,
-            "tasks": found.chain.tasks,
-        },
+    chain = {
+        "environment": found.chain.environment,
+        "image": found.chain.image,
+        "rewards": found.chain.rewards,
+        "tasks": found.chain.tasks,
+    }
+    counts = {
         "capacity": found.capacity,
         "free": found.free,
         "training": found.training_tasks,
         "evaluation": found.evaluation_tasks,
     }
+    if len(found.id) > _LONGEST_ID or any(len(digest) > _LONGEST_DIGEST for digest in chain.values()):
+        raise ValueError("the id or a digest of its description is too long")
+    if min(counts.values()) < 0:
+        raise ValueError("a count of its description is negative")
+    return {"id": found.id, "chain": chain, **counts}

@@ -205,11 +205,14 @@ def _description(environment: Environment, observed: Observed) -> dict[str, Any]
 
 
 def _counts(environment: Environment, observed: Observed, now: datetime) -> dict[str, Any]:
-    """Slots: the new counts where they differ, and the old ones are a minute old or the pods are others."""
+    """Slots: the new counts where they differ, and the old ones are a minute old or the pods are others.
+
+    A ready pod that does not answer has slots, too: without it nothing is counted.
+    """
     old = environment.status or EnvironmentStatus()
     answers = _answers(observed)
     kept = {"capacity": old.capacity, "free": old.free, "count_time": old.count_time}
-    if not answers:
+    if not answers or len(answers) < len(observed.servers):
         return kept
     capacity, slots = sum(answer["capacity"] for answer in answers), free(observed)
     recent = old.count_time and (now - old.count_time).total_seconds() < COUNT_SECONDS
