@@ -8,6 +8,7 @@ from innervate_environments.client import Credentials, VectorEnvironment
 from innervate_environments.spaces import Text
 from innervate_learner.checkpoint import Checkpoints, identity
 from innervate_service.config import ConfigError
+from opentelemetry import trace
 
 from innervate_rl.compiling import use_cache
 from innervate_rl.curves import Curves
@@ -22,6 +23,8 @@ from innervate_rl.grpo.training import Files, Training
 from innervate_rl.result import Outcome, Result, Rollouts
 from innervate_rl.settings import hyperparameters
 from innervate_rl.statistics import interval
+
+_tracer = trace.get_tracer("innervate_rl")
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,14 +90,16 @@ def train(
         training = Training(settings, chosen, model=base.model, tasks=tasks, files=files)
         with training.experience:
             ended = training.run()
-            episodes = evaluate(
-                training.trained,
-                chosen,
-                tasks,
-                episodes=settings.configuration.evaluation.episodes,
-                version=training.progress.updates,
-                seed=settings.configuration.seed,
-            )
+            count = settings.configuration.evaluation.episodes
+            with _tracer.start_as_current_span("evaluate", attributes={"innervate.rl.episodes": count}):
+                episodes = evaluate(
+                    training.trained,
+                    chosen,
+                    tasks,
+                    episodes=count,
+                    version=training.progress.updates,
+                    seed=settings.configuration.seed,
+                )
             result = _result(settings, training, tasks, episodes, ended)
             names = tuple(reward.name for reward in tasks.describe.rewards)
             training.experience.append_turns(
@@ -186,4 +191,5 @@ def _result(
 def _publish(settings: Settings, chosen: Hyperparameters, base: releases.Base, model: Model) -> str | None:
     if settings.configuration.publish is None:
         return None
-    return releases.publish(settings, base, model, chosen.texts())
+    with _tracer.start_as_current_span("publish"):
+        return releases.publish(settings, base, model, chosen.texts())

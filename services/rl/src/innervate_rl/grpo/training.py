@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from innervate_learner.report import Line
 from innervate_service.config import ConfigError
+from opentelemetry import trace
 
 from innervate_rl import stopping
 from innervate_rl.errors import RunError
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from innervate_rl.grpo.objective import Metrics
     from innervate_rl.grpo.tasks import Tasks
     from innervate_rl.settings import Settings
+
+
+_tracer = trace.get_tracer("innervate_rl")
 
 
 class Files(NamedTuple):
@@ -175,6 +179,11 @@ class Training:
         return limit is None or self.seconds < limit
 
     def _update(self, batch: Batch) -> None:
+        with _tracer.start_as_current_span("update") as span:
+            self._learn(batch)
+            span.set_attribute("innervate.rl.steps", self.steps)
+
+    def _learn(self, batch: Batch) -> None:
         progress, chosen = self.progress, self._chosen
         lag = self._settings.configuration.staleness.max_policy_lag
         groups = [group for group in batch.groups if progress.updates - group.version <= lag]
@@ -263,4 +272,6 @@ class Training:
         self._files.curves.resume(saved.step if saved and saved.step else -1)
         if saved:
             return saved.state, Progress.of(saved.notes)
-        return self._learner.begin(warm_start(self._model, self._chosen, seed=self._seed)), Progress()
+        with _tracer.start_as_current_span("warm start"):
+            parameters = warm_start(self._model, self._chosen, seed=self._seed)
+        return self._learner.begin(parameters), Progress()
