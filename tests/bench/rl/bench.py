@@ -8,7 +8,7 @@ import os
 
 from report import publish
 
-PARTS = ("serving", "language")
+PARTS = ("serving", "classic", "language")
 """Modules beside this one, each with ``figures(*, runs: int) -> list[Figure]``."""
 
 

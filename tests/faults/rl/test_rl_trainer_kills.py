@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults
 
 SECONDS = 250.0
 KILLS = 3
-BUDGET = 32 * 300
+BUDGET = 32 * 120
 CHANGES = {"budget": {"steps": BUDGET}, "checkpoint": {"everySteps": 32}}
 """A checkpoint after every update: kills meet every part of one."""
 

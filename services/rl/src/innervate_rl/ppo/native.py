@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from innervate_rl.environments.dynamics import Dynamics
+    from innervate_rl.ppo.learning import Batch
     from innervate_rl.ppo.network import Parameters
 
 
@@ -45,18 +46,8 @@ class Native:
         self._dynamics = dynamics
         self._seed = seed
 
-        @jax.jit
-        def roll(parameters: Parameters, slots: rollout.Slots, iteration: int) -> Any:
-            key = jax.random.fold_in(_key(seed, STREAM_TRAINING), iteration + 1)
-            return rollout.roll(dynamics, parameters, slots, key, steps)
-
-        @jax.jit
-        def begin() -> rollout.Slots:
-            key = jax.random.fold_in(_key(seed, STREAM_TRAINING), 0)
-            return rollout.begin(dynamics, key, count)
-
-        self._roll = roll
-        self._slots = begin()
+        self._steps = steps
+        self._slots = _begin(dynamics, seed, count)
 
     def state(self) -> Any:
         """See `Source`."""
@@ -72,13 +63,13 @@ class Native:
 
     def rollout(self, parameters: Parameters, iteration: int) -> Rollout:
         """See `Source`."""
-        self._slots, batch, ended = self._roll(parameters, self._slots, iteration)
+        at = self._seed, iteration
+        self._slots, batch, ended = _roll(self._dynamics, parameters, self._slots, at, self._steps)
         return Rollout(batch, ended.episodes, ended.returns, ended.lengths)
 
     def evaluate(self, parameters: Parameters, episodes: int) -> Evaluated:
         """See `Source`."""
-        play = jax.jit(partial(rollout.play, self._dynamics), static_argnames="count")
-        played = play(parameters, _key(self._seed, STREAM_EVALUATION), count=episodes)
+        played = _play(self._dynamics, parameters, self._seed, episodes)
         arrays = jax.tree.map(np.asarray, played)
         length = int(arrays.lengths.max())
         steps = Steps(
@@ -93,6 +84,26 @@ class Native:
 
     def close(self) -> None:
         """See `Source`."""
+
+
+# Compiled once for all seeds that a process trains.
+@partial(jax.jit, static_argnums=(0, 2))
+def _begin(dynamics: Dynamics, seed: int, count: int) -> rollout.Slots:
+    return rollout.begin(dynamics, jax.random.fold_in(_key(seed, STREAM_TRAINING), 0), count)
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _roll(
+    dynamics: Dynamics, parameters: Parameters, slots: rollout.Slots, at: tuple[int, int], steps: int
+) -> tuple[rollout.Slots, Batch, rollout.Ended]:
+    seed, iteration = at
+    key = jax.random.fold_in(_key(seed, STREAM_TRAINING), iteration + 1)
+    return rollout.roll(dynamics, parameters, slots, key, steps)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _play(dynamics: Dynamics, parameters: Parameters, seed: int, count: int) -> rollout.Played:
+    return rollout.play(dynamics, parameters, _key(seed, STREAM_EVALUATION), count)
 
 
 def _key(seed: int, stream: int) -> jax.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -109,16 +110,6 @@ class _Seed:
         )
         self._curves = Curves(settings.directory)
         self._learner = learning.begin(jax.tree.map(jax.numpy.asarray, policy.begin(settings, source)))
-        base = jax.random.fold_in(jax.random.PRNGKey(configuration.seed), _LEARNING_STREAM)
-
-        @jax.jit
-        def learn(learner: learning.Learner, batch: learning.Batch) -> Any:
-            key = jax.random.fold_in(base, learner.updates)
-            after, measures = learning.learn(learner, batch, key, chosen, self._updates)
-            # One array of all figures: bringing each to the host would cost more than making them.
-            return after, jax.numpy.stack(measures)
-
-        self._learn = learn
 
     def finish(self) -> Outcome:
         """Train to the end of the budget, evaluate, and write what came of it."""
@@ -183,7 +174,13 @@ class _Seed:
 
     def _update(self, rollout: Rollout, begun: float) -> None:
         behaviour = self._learner.parameters
-        self._learner, measures = self._learn(self._learner, rollout.batch)
+        self._learner, measures = _learn(
+            self._learner,
+            rollout.batch,
+            self._settings.configuration.seed,
+            self._chosen,
+            self._updates,
+        )
         if self._experience.wants_training:
             self._keep(rollout, parameters_digest(behaviour))
         self._done += 1
@@ -297,3 +294,15 @@ class _Seed:
         self._evaluated = result
         self._checkpoint()
         return result
+
+
+# Compiled once for all seeds that a process trains.
+@partial(jax.jit, static_argnames=("chosen", "updates"))
+def _learn(
+    learner: learning.Learner, batch: learning.Batch, seed: int, chosen: Hyperparameters, updates: int
+) -> tuple[learning.Learner, jax.Array]:
+    stream = jax.random.fold_in(jax.random.PRNGKey(seed), _LEARNING_STREAM)
+    key = jax.random.fold_in(stream, learner.updates)
+    after, measures = learning.learn(learner, batch, key, chosen, updates)
+    # One array of all figures: bringing each to the host would cost more than making them.
+    return after, jax.numpy.stack(measures)
