@@ -242,6 +242,7 @@ class World:
         pod = self.put(POD, f"pod-{seed}", {}, labels=labels)
         pod["status"] = {
             "phase": phase,
+            "conditions": [{"type": "Ready", "status": str(phase == "Running")}],
             "podIP": f"10.0.0.{seed}",
             "initContainerStatuses": [{"name": SIDECAR, "state": sidecar}],
             "containerStatuses": [{"name": TRAINER, "state": trainer}],

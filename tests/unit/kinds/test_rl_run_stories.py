@@ -112,6 +112,19 @@ def test_suspension_takes_the_time_that_was_used_off_what_is_left() -> None:
     assert made.ended == ("True", "GatePassed")
 
 
+def test_idleness_writes_nothing() -> None:
+    made = good()
+    made.visit()
+    for act in (made.work, made.finish):
+        act()
+        made.visit()
+        writes = made.writes
+        for seconds in (1, 60, 3600):
+            made.pass_time(seconds)
+            made.visit()
+        assert made.writes == writes, made.log[writes:]
+
+
 Event = tuple[str, Any]
 SEED = st.integers(0, 2)
 EVENTS = st.one_of(
