@@ -14,7 +14,7 @@ from innervate_gateway.readings import (
     LogReader,
     Report,
 )
-from innervate_gateway.records import Given, Outcome, Record, RequestIds, decode, time_of
+from innervate_gateway.records import BUCKET_MS, Given, Outcome, Record, RequestIds, decode, time_of
 from innervate_gateway.upkeep import Upkeep
 from innervate_service.errors import InvalidArgument
 
@@ -286,6 +286,18 @@ async def test_what_is_too_old_leaves_and_counts_stay(log, reader, connection):
     )
     await upkeep(91 * DAY).trim()
     assert await counts(reader) == {}
+
+
+async def test_requests_of_different_times_are_found_though_written_at_once(log, reader):
+    now = time.time_ns() // 1_000_000
+    times = (now, now - BUCKET_MS, now, now - 2 * BUCKET_MS, now - BUCKET_MS)
+    # As requests that took long, and end together with newer ones.
+    mixed = [record(request_id=f"{moment:011x}-{number:020x}") for number, moment in enumerate(times)]
+    await write(log, *mixed)
+    found = await everything(reader)
+    assert {each.record.request_id for each in found} == {each.request_id for each in mixed}
+    assert await judged(reader, *((each, "success", 1) for each in mixed)) == [RECORDED] * len(mixed)
+    assert (await counts(reader))["stable-7"].units == len(mixed)
 
 
 async def test_indexes_and_feedback_expire(log, reader, connection):

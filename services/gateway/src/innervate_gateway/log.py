@@ -185,8 +185,7 @@ class ExchangeLog:
 
     def _describe(self, entries: list[_Entry]) -> tuple[list[str], list[Argument]]:
         counts: dict[str, _Count] = {}
-        indexes: dict[int, int] = {}
-        rows: list[Argument] = []
+        rows: dict[int, list[Argument]] = {}
         for record, encoded, _ in entries:
             if record.counted:
                 count = counts.get(record.arm)
@@ -197,16 +196,19 @@ class ExchangeLog:
                 unit = unit_of(record.tenant, record.session)
             else:
                 unit = UNCOUNTED
-            index = indexes.setdefault(bucket(record.time_ms), len(indexes) + 1)
-            rows += (f"{index} {record.request_id} {unit} {record.arm}".encode(), encoded)
+            row = rows.setdefault(bucket(record.time_ms), [])
+            row += (record.request_id, f"{unit} {record.arm}", encoded)
         keys = [STREAM, writer_key(self._writer), ARMS]
         keys += [counts_key(arm) for arm in counts]
-        keys += [index_key(number) for number in indexes]
-        arguments: list[Argument] = [self._batch, time.time_ns() // 1_000_000, len(counts), len(indexes)]
+        keys += [index_key(number) for number in rows]
+        arguments: list[Argument] = [self._batch, time.time_ns() // 1_000_000, len(counts), len(rows)]
         for arm, count in counts.items():
             arguments += (arm, count.release, count.exchanges, count.errors)
-        arguments += [bucket_end(number) + self._feedback_ms for number in indexes]
-        return keys, arguments + rows
+        for number, row in rows.items():
+            arguments += (bucket_end(number) + self._feedback_ms, len(row) // 3)
+        for row in rows.values():
+            arguments += row
+        return keys, arguments
 
     async def _probe(self) -> None:
         """See whether Redis can write again: nobody else would, since no exchange begins."""
