@@ -157,7 +157,7 @@ def happen(made: World, event: Event) -> None:
         deeds[kind]()
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(EVENTS, max_size=45), st.integers(1, 3))
 def test_whatever_happens_a_run_comes_to_its_end(events: list[Event], parallelism: int) -> None:
     made = World({**SPEC, "parallelism": parallelism}, good().results)
