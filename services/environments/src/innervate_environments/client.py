@@ -68,6 +68,7 @@ _PERMANENT: Final = frozenset(
         grpc.StatusCode.UNIMPLEMENTED,
     }
 )
+_REASONS: Final = {reason.value: reason for reason in Reason}
 _ROLES: Final = {
     env_pb2.REWARD_ROLE_TRAINED: Role.TRAINED,
     env_pb2.REWARD_ROLE_CANARY: Role.CANARY,
@@ -390,10 +391,7 @@ def _observations(message: env_pb2.Values) -> NDArray[Any] | list[str]:
 
 
 def _failures(errors: Iterable[env_pb2.SlotError]) -> dict[int, Failure]:
-    known = {reason.value for reason in Reason}
     return {
-        error.index: Failure(
-            Reason(error.reason) if error.reason in known else Reason.UNSPECIFIED, error.message
-        )
+        error.index: Failure(_REASONS.get(error.reason, Reason.UNSPECIFIED), error.message)
         for error in errors
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -215,7 +216,7 @@ class Environment:
             return
         dtype, shape = element(space)
         # A step answers with a slot's first and last observation where an episode follows another.
-        size = 2 * int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        size = 2 * math.prod(shape) * dtype.itemsize
         most = (self._max_message_bytes - _SPARE_BYTES) // max(size, 1)
         if slots > most:
             raise InvalidArgument(
@@ -247,8 +248,7 @@ def _tally(stepped: Stepped) -> None:
     terminated = int(np.count_nonzero(stepped.terminated))
     if terminated:
         _TERMINATED.inc(terminated)
-    truncated = int(np.count_nonzero(stepped.truncated & ~stepped.terminated))
-    if truncated:
-        _TRUNCATED.inc(truncated)
+    if np.count_nonzero(stepped.truncated):
+        _TRUNCATED.inc(int(np.count_nonzero(stepped.truncated & ~stepped.terminated)))
     for failure in stepped.errors.values():
         metrics.EPISODES.labels(failure.reason.name.lower()).inc()

@@ -17,6 +17,7 @@ import json
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 LENGTH: Final = struct.Struct("<I")
 _REQUEST: Final = struct.Struct("<BI")
 _JSON: Final = struct.Struct("<I")
+_MAX_REMEMBERED: Final = 16_384
 PROGRESS: Final = struct.Struct("<QII")
 """In shared memory: operations begun, place and `Phase` of the running one. Tells slow from stuck."""
 
@@ -71,19 +73,31 @@ class Answer:
     numbers: bytes | memoryview = b""
 
 
-def pack_request(kind: Kind, document: Mapping[str, Any], numbers: bytes = b"") -> bytes:
-    """Write a request, its length included."""
+def pack_head(kind: Kind, document: Mapping[str, Any]) -> bytes:
+    """Write a request up to its numbers, without its length."""
     text = json.dumps(document, separators=(",", ":")).encode()
-    size = _REQUEST.size + len(text) + len(numbers)
-    return b"".join((LENGTH.pack(size), _REQUEST.pack(kind, len(text)), text, numbers))
+    return _REQUEST.pack(kind, len(text)) + text
+
+
+def pack_request(head: bytes, numbers: bytes = b"") -> bytes:
+    """Write a request, its length included."""
+    return b"".join((LENGTH.pack(len(head) + len(numbers)), head, numbers))
 
 
 def unpack_request(frame: memoryview) -> Request:
     """Read a request without its length."""
     kind, size = _REQUEST.unpack_from(frame)
     begin = _REQUEST.size
-    document = json.loads(bytes(frame[begin : begin + size]))
+    text = bytes(frame[begin : begin + size])
+    # Most steps name the same places as the one before.
+    document = _parsed(text) if kind == Kind.STEP and size < _MAX_REMEMBERED else json.loads(text)
     return Request(Kind(kind), document, frame[begin + size :])
+
+
+@lru_cache(maxsize=16)
+def _parsed(text: bytes) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = json.loads(text)
+    return document
 
 
 def pack_answer(answer: Answer) -> bytes:

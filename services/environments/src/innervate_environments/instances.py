@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -13,7 +14,7 @@ from innervate_service.errors import Unavailable
 
 from innervate_environments.actions import checked
 from innervate_environments.episodes import Failure, Reason
-from innervate_environments.frames import Answer, Kind
+from innervate_environments.frames import Answer, Kind, pack_head
 from innervate_environments.processes import Lost
 from innervate_environments.slots import GIVEN_UP, Begun, Episodes, Stepped, blank, blank_steps
 from innervate_environments.spaces import Space, Text, element, from_json
@@ -82,6 +83,8 @@ class _Group:
     places: list[int]
     first: int
     """The first slot."""
+    head: bytes | None = None
+    """Of a request that steps them all; None before the first."""
     process: Process | None = None
     """Where their episodes are; None before the first."""
 
@@ -135,7 +138,7 @@ class InstancePool:
         self._nursery.start()
         process = await self._nursery.spawn()
         try:
-            described = (await process.ask(Kind.DESCRIBE, {})).description or {}
+            described = (await process.ask(pack_head(Kind.DESCRIBE, {}))).description or {}
         except Lost as lost:
             raise ConfigError(f"the environment cannot be made: {lost.failure.message}") from lost
         finally:
@@ -188,6 +191,10 @@ class InstanceSeats:
         self._autoreset = autoreset
         self._episodes = Episodes(count)
         self._group_of = [group for group in groups for _ in group.places]
+        self._whole: list[tuple[_Group, Sequence[int]]] = [
+            (group, range(group.first, group.first + len(group.places))) for group in groups
+        ]
+        """What `_parts` gives for all slots."""
 
     async def reset(
         self,
@@ -202,12 +209,14 @@ class InstanceSeats:
         processes = await asyncio.gather(*(self._alive(group) for group, _ in parts))
         asked = [
             process.ask(
-                Kind.RESET,
-                {
-                    "places": self._places(group, [slots[at] for at in positions]),
-                    "seeds": None if seeds is None else [seeds[at] for at in positions],
-                    "options": None if options is None else [options[at] for at in positions],
-                },
+                pack_head(
+                    Kind.RESET,
+                    {
+                        "places": self._places(group, [slots[at] for at in positions]),
+                        "seeds": None if seeds is None else [seeds[at] for at in positions],
+                        "options": None if options is None else [options[at] for at in positions],
+                    },
+                )
             )
             for (group, positions), process in zip(parts, processes, strict=True)
         ]
@@ -255,8 +264,8 @@ class InstanceSeats:
 
     def _parts(self, slots: Sequence[int], positions: Sequence[int]) -> list[tuple[_Group, Sequence[int]]]:
         """Positions in a request by the processes that have their slots."""
-        if len(self._groups) == 1 and positions:
-            return [(self._groups[0], positions)]
+        if isinstance(slots, range) and isinstance(positions, range):
+            return self._whole
         parts: dict[int, list[int]] = {}
         for at in positions:
             parts.setdefault(self._group_of[slots[at]].first, []).append(at)
@@ -280,11 +289,16 @@ class InstanceSeats:
         actions: NDArray[Any] | Sequence[str],
     ) -> asyncio.Future[Answer]:
         assert group.process is not None  # noqa: S101  its slots have episodes
+        if isinstance(positions, range) and isinstance(actions, np.ndarray):
+            if group.head is None:
+                group.head = pack_head(Kind.STEP, {"places": group.places, "autoreset": self._autoreset})
+            return group.process.ask(group.head, actions[positions.start : positions.stop].tobytes())
         places = self._places(group, [slots[at] for at in positions])
         document: dict[str, Any] = {"places": places, "autoreset": self._autoreset}
         if isinstance(actions, np.ndarray):
-            return group.process.ask(Kind.STEP, document, actions[_index(positions)].tobytes())
-        return group.process.ask(Kind.STEP, document | {"texts": [actions[at] for at in positions]})
+            return group.process.ask(pack_head(Kind.STEP, document), actions[list(positions)].tobytes())
+        document["texts"] = [actions[at] for at in positions]
+        return group.process.ask(pack_head(Kind.STEP, document))
 
     def _understood(
         self,
@@ -316,6 +330,8 @@ class InstanceSeats:
         stepped.terminated[index], stepped.truncated[index] = ends
         begin = 10 * count
         begin += self._fill(stepped.observations, positions, answer, begin)
+        if not answer.finals:
+            return
         if isinstance(space, Text):
             finals: list[Any] = list(answer.final_texts)
         else:
@@ -332,7 +348,7 @@ class InstanceSeats:
                 observations[at] = text
             return 0
         shape = observations.shape[1:]
-        size = len(positions) * int(np.prod(shape))
+        size = len(positions) * math.prod(shape)
         found = np.frombuffer(answer.numbers, observations.dtype, size, offset)
         observations[_index(positions)] = found.reshape((len(positions), *shape))
         return found.nbytes

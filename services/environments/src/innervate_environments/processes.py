@@ -19,7 +19,16 @@ from innervate_service.logs import get_logger
 
 from innervate_environments import metrics
 from innervate_environments.episodes import Failure, Reason
-from innervate_environments.frames import LENGTH, PROGRESS, Answer, Kind, Phase, pack_request, unpack_answer
+from innervate_environments.frames import (
+    LENGTH,
+    PROGRESS,
+    Answer,
+    Kind,
+    Phase,
+    pack_head,
+    pack_request,
+    unpack_answer,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,8 +124,8 @@ class Process(asyncio.Protocol):
             self._kill()
             asyncio.get_running_loop().call_later(_REAP_SECONDS, self.ended, "its process ended")
 
-    def ask(self, kind: Kind, document: Mapping[str, Any], numbers: bytes = b"") -> asyncio.Future[Answer]:
-        """Send a request; the future has the answer, or raises `Lost`."""
+    def ask(self, head: bytes, numbers: bytes = b"") -> asyncio.Future[Answer]:
+        """Send a request, see `frames.pack_head`; the future has the answer, or raises `Lost`."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if self.lost is not None or self._transport is None:
             future.set_exception(self.lost or Lost(Failure(Reason.CRASHED, "its process ended")))
@@ -124,13 +133,13 @@ class Process(asyncio.Protocol):
         if not self._waiting:
             self._touch()
         self._waiting.append(future)
-        self._transport.write(pack_request(kind, document, numbers))
+        self._transport.write(pack_request(head, numbers))
         return future
 
     def close_places(self, places: list[int]) -> None:
         """Give up instances; nothing is answered."""
         if self.lost is None and self._transport is not None:
-            self._transport.write(pack_request(Kind.CLOSE, {"places": places}))
+            self._transport.write(pack_request(pack_head(Kind.CLOSE, {"places": places})))
 
     def end(self) -> None:
         """End it in order, with all it started."""

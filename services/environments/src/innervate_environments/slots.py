@@ -79,7 +79,7 @@ class Episodes:
     """
 
     def __init__(self, count: int) -> None:
-        self._live = np.zeros(count, np.bool_)
+        self._live = bytearray(count)
         self._voids: dict[int, Failure] = {}
 
     def begin(self, slot: int) -> None:
@@ -101,7 +101,7 @@ class Episodes:
 
     def missing(self, slots: Sequence[int]) -> dict[int, Failure]:
         """By position, what to tell of slots without an episode."""
-        if self._live[slots].all():
+        if 0 not in self._live:
             return {}
         return {
             at: self._voids.pop(slot, _NO_EPISODE) for at, slot in enumerate(slots) if not self._live[slot]

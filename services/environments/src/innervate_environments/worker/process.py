@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _MAX_INFO_BYTES: Final = 65_536
 """A slot's info that is longer is left out, which the info then says."""
+_MAX_PART: Final = 262_144
 _MAX_MESSAGE: Final = 500
 
 
@@ -53,6 +54,7 @@ class Process:
         self._connection = connection
         self._progress = progress
         self._maker = maker
+        self._received = bytearray()
         self._instances: dict[int, Instance] = {}
         self._known: Description | None = None
         self._begun = 0
@@ -66,19 +68,19 @@ class Process:
                 self._enter(0, Phase.IDLE)
                 self._connection.sendall(pack_answer(answer))
 
-    def _read(self) -> bytearray | None:
-        head = self._exactly(LENGTH.size)
-        return None if head is None else self._exactly(LENGTH.unpack(head)[0])
-
-    def _exactly(self, size: int) -> bytearray | None:
-        buffer = bytearray(size)
-        view, got = memoryview(buffer), 0
-        while got < size:
-            count = self._connection.recv_into(view[got:])
-            if not count:
+    def _read(self) -> bytes | None:
+        """The next frame without its length; None when the other end is closed."""
+        while True:
+            if len(self._received) >= LENGTH.size:
+                end = LENGTH.size + LENGTH.unpack_from(self._received)[0]
+                if len(self._received) >= end:
+                    frame = bytes(memoryview(self._received)[LENGTH.size : end])
+                    del self._received[:end]
+                    return frame
+            part = self._connection.recv(_MAX_PART)
+            if not part:
                 return None
-            got += count
-        return buffer
+            self._received += part
 
     def _answer(self, request: Request) -> Answer | None:
         places = request.document.get("places", ())
