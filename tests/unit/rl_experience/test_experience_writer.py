@@ -1,10 +1,12 @@
 """Experience is written once: whole parts, no row lost or doubled by a crash."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from experience_steps import CHAIN, POLICY, World, one_by_one, origin, texts, whole
-from innervate_rl.experience import Cursor, ExperienceWriter, Keep, Steps, keeping, parts, writer
+from innervate_rl.experience import Cursor, ExperienceWriter, Keep, Steps, parts, writer
 from innervate_rl.experience.reader import ExperienceReader
 
 WORLD = World()
@@ -67,7 +69,9 @@ def test_several_iterations_at_once_are_the_rows_of_one_after_the_other(tmp_path
 
 @pytest.mark.parametrize("keep", [Keep.ALL, Keep.BEST])
 @pytest.mark.parametrize("committed", [0, 1, 4])
-def test_a_resumed_run_has_the_rows_of_an_undisturbed_one(tmp_path, keep, committed):
+@pytest.mark.parametrize("spill", [30, 1 << 16])
+def test_a_resumed_run_has_the_rows_of_an_undisturbed_one(tmp_path, monkeypatch, keep, committed, spill):
+    monkeypatch.setattr(writer, "_SPILL_ROWS", spill)
     made = rollouts()
     train(tmp_path / "undisturbed", made, keep=keep, max_episodes=12)
     # The last flush was not followed by its checkpoint; half a part was on its way too.
@@ -83,6 +87,7 @@ def test_a_resumed_run_has_the_rows_of_an_undisturbed_one(tmp_path, keep, commit
         begin=committed,
     )
     undisturbed, resumed = written(tmp_path / "undisturbed"), written(tmp_path / "killed")
+    assert undisturbed
     assert without_attempt(resumed) == without_attempt(undisturbed)
     assert not list((tmp_path / "killed").glob(".*"))
 
@@ -116,16 +121,34 @@ def best(rows, count):
     return set(order[:count]), set(gained) - ended
 
 
-@pytest.mark.parametrize("settle", [16, 1 << 16])
-def test_the_best_episodes_stay(tmp_path, monkeypatch, settle):
-    monkeypatch.setattr(keeping, "_SETTLE_ROWS", settle)
-    made = rollouts()
+@pytest.mark.parametrize("spill", [0, 50, 1 << 16])
+def test_the_best_episodes_stay(tmp_path, monkeypatch, spill):
+    monkeypatch.setattr(writer, "_SPILL_ROWS", spill)
+    made = rollouts(count=12)
     train(tmp_path, made, keep=Keep.BEST, max_episodes=7)
-    wanted, unfinished = best(one_by_one(made), 7)
+    known = one_by_one(made)
+    wanted, unfinished = best(known, 7)
     rows = written(tmp_path)
     assert {row["episode"] for row in rows} == wanted | unfinished
-    assert len(parts.present(tmp_path)) == 1
+    assert len(rows) == sum(row["episode"] in wanted | unfinished for row in known)
     assert {row["valid"] for row in rows if row["episode"] in wanted} == {True}
+
+
+def test_rows_of_the_best_are_written_once_until_most_are_dead(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "_SPILL_ROWS", 100)
+    made = rollouts(count=40)
+    cursors = train(tmp_path, made, keep=Keep.BEST, max_episodes=7)
+    firsts = [cursor.first for cursor in cursors]
+    assert len(set(firsts)) > 2
+    there = parts.current(tmp_path)
+    assert [part.number for part in parts.present(tmp_path)] == [part.number for part in there]
+    whole = sum(table.num_rows for part in there for table in part.tables())
+    assert whole == there[-1].about()["rows"] <= 2 * len(written(tmp_path)) + 100 + 60
+    # Each part but those put together anew has at most the rows that came in it.
+    begun = [cursor.next - 1 for before, cursor in pairwise(cursors) if cursor.first == before.first]
+    sizes = {part.number: sum(table.num_rows for table in part.tables()) for part in there}
+    assert [sizes[number] for number in begun if sizes.get(number, 0) > 60] == []
+    assert set(begun) & set(sizes)
 
 
 def test_of_all_episodes_the_newest_stay_in_whole_parts(tmp_path):
@@ -139,12 +162,31 @@ def test_of_all_episodes_the_newest_stay_in_whole_parts(tmp_path):
     assert {row["iteration"] for row in written(tmp_path)} == set(range(first, 10))
 
 
-def test_a_checkpoint_finds_its_parts_until_the_next_one_is_saved(tmp_path):
+def test_a_checkpoint_finds_its_parts_until_the_next_one_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "_MOST_PARTS", 1)
     cursors = train(tmp_path, rollouts(count=2), keep=Keep.BEST, max_episodes=3, killed=True)
     assert cursors[1:] == [Cursor(0, 1), Cursor(1, 2)]
     # It was killed before the second checkpoint was saved.
     ExperienceWriter(tmp_path, origin(1), keep=Keep.BEST, max_episodes=3, cursor=cursors[1])
     assert [part.number for part in parts.present(tmp_path)] == [0]
+
+
+def test_a_writer_that_ends_in_an_error_leaves_what_the_last_checkpoint_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "_MOST_PARTS", 1)
+    made, saved = rollouts(count=2), []
+
+    def crash():
+        with ExperienceWriter(tmp_path, origin(), keep=Keep.BEST, max_episodes=3) as running:
+            for number, steps in enumerate(made):
+                running.append_rollout(steps, iteration=number, policy=POLICY)
+                saved.append(running.flush())
+            raise OSError("the volume is full: the checkpoint is not saved")
+
+    with pytest.raises(OSError, match="full"):
+        crash()
+    train(tmp_path, made, keep=Keep.BEST, max_episodes=3, attempt=1, cursor=saved[0], begin=1)
+    train(tmp_path / "undisturbed", made, keep=Keep.BEST, max_episodes=3)
+    assert without_attempt(written(tmp_path)) == without_attempt(written(tmp_path / "undisturbed"))
 
 
 def test_nothing_of_the_training_is_kept_unless_asked_for(tmp_path):

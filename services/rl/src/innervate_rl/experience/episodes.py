@@ -38,8 +38,10 @@ class Episodes(NamedTuple):
 def arrange(table: Any) -> Episodes:
     """Put the rows of each episode together."""
     number = column(table, "episode")
-    if len(number) and np.any(np.diff(number) < 0):
-        order = np.argsort(number, kind="stable")
+    step = column(table, "step")
+    after, later = np.diff(number), np.diff(step)
+    if np.any((after < 0) | ((after == 0) & (later < 0))):
+        order = np.lexsort((step, number))
         table, number = table.take(pa.array(order)), number[order]
     start = np.flatnonzero(np.diff(number, prepend=-1)) if len(number) else np.zeros(0, np.int64)
     length = np.diff(start, append=len(number))

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 
 from innervate_rl.experience import curation, minari
+from innervate_rl.experience.parts import PartError
 from innervate_rl.experience.reader import ExperienceReader
 from innervate_rl.experience.writer import DIRECTORY
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 ACCOUNT: Final = "curation.json"
 """Beside the data: from what, by which rules, and what came of it."""
 _COMPRESSION: Final = "zstd"
+_TRIES: Final = 3
 
 
 class Format(StrEnum):
@@ -78,12 +80,22 @@ def write(run: Path, into: Path, request: Request) -> dict[str, Any]:
 
 
 def stream(run: Path, out: IO[bytes], request: Request) -> dict[str, Any]:
-    """Export as a tar archive into a stream; returns the account."""
-    with tempfile.TemporaryDirectory() as directory:
-        account = write(run, Path(directory), request)
-        with tarfile.open(fileobj=out, mode="w|") as archive:
-            archive.add(directory, arcname=".", filter=_anonymous)
-    return account
+    """Export as a tar archive into a stream; returns the account.
+
+    While a run goes on a part may be replaced under the reader's eyes: then it is read again.
+    """
+    for left in reversed(range(_TRIES)):
+        with tempfile.TemporaryDirectory() as directory:
+            try:
+                account = write(run, Path(directory), request)
+            except PartError:
+                if not left:
+                    raise
+                continue
+            with tarfile.open(fileobj=out, mode="w|") as archive:
+                archive.add(directory, arcname=".", filter=_anonymous)
+            return account
+    raise AssertionError("the last try returns or raises")
 
 
 def seeds(run: Path) -> list[int]:

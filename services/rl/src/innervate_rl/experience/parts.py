@@ -7,11 +7,12 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it ships no types
 from innervate_releases import digests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from innervate_rl.experience.rows import Cursor
@@ -20,6 +21,7 @@ _KEY: Final = b"innervate"
 """Key of a file's metadata, whose value is JSON."""
 _NAME: Final = re.compile(r"part-(\d{8})\.parquet")
 _COMPRESSION: Final = "zstd"
+_BATCH_ROWS: Final = 1 << 16
 
 
 class PartError(Exception):
@@ -47,16 +49,19 @@ class Part(NamedTuple):
             raise PartError(f"{self.path} is no file of experience: {error}") from error
         return about
 
-    def rows(self, columns: Sequence[str] | None = None) -> Any:
-        """Table of all rows, or of some columns of them.
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
+        """Its rows, or some columns of them, in tables of bounded length.
 
         Raises
         ------
         PartError
             The file is damaged.
         """
+        chosen = None if columns is None else list(columns)
         try:
-            return pq.read_table(self.path, columns=None if columns is None else list(columns))
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(_BATCH_ROWS, columns=chosen):
+                    yield pa.Table.from_batches([batch])
         except (OSError, ValueError) as error:
             raise PartError(f"{self.path} cannot be read: {error}") from error
 
@@ -117,6 +122,8 @@ class Partial:
     """
 
     def __init__(self, directory: Path, number: int, attempt: int) -> None:
+        self.rows = 0
+        """Rows so far."""
         self._target = path(directory, number)
         self._path = directory / f".{self._target.name}.{attempt}"
         self._writer: Any = None
@@ -126,6 +133,7 @@ class Partial:
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._path, table.schema, compression=_COMPRESSION)
         self._writer.write_table(table)
+        self.rows += table.num_rows
 
     def finish(self, about: Mapping[str, Any]) -> Part:
         """Put the part in its place, with what is to be said of it.

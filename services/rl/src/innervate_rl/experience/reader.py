@@ -9,7 +9,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.compute as pc  # type: ignore[import-untyped]  # it ships no types
 
 from innervate_rl.experience import episodes, parts
-from innervate_rl.experience.keeping import together
+from innervate_rl.experience.keeping import living, only, together
 from innervate_rl.experience.rows import Origin
 
 if TYPE_CHECKING:
@@ -35,17 +35,26 @@ class ExperienceReader:
 
     def __init__(self, directory: Path) -> None:
         self._parts = parts.current(directory)
+        best = self._parts[-1].about()["best"] if self._parts else None
+        self._live = None if best is None else living(best)
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
-        """The rows as they were written, a table for each part."""
+        """The rows as they were written, without those of episodes that did not stay.
+
+        Parameters
+        ----------
+        columns
+            Names, ``episode`` among them; left out, all.
+        """
         for part in self._parts:
-            yield part.rows(columns)
+            for table in part.tables(columns):
+                yield table if self._live is None else only(table, self._live)
 
     def episodes(self, split: Split | None = None) -> Iterator[episodes.Episodes]:
         """Whole episodes, in groups, in the order in which they ended.
 
-        Those that the run did not bring to their end come last. Memory holds one part, and the rows
-        of the episodes that go on in the next one.
+        Those that the run did not bring to their end come last. Memory holds a piece of
+        a part, and the rows of the episodes that go on in the next one.
         """
         open_rows: Any = None
         for table in self.tables():
@@ -72,7 +81,11 @@ class ExperienceReader:
             about = part.about()
             if index and about["previous"] != previous:
                 raise parts.PartError(f"{part.path} follows another file than the one before it")
-            named = set(part.rows(["chain"]).column("chain").unique().to_pylist())
+            named = {
+                digest
+                for table in part.tables(["chain"])
+                for digest in table.column("chain").unique().to_pylist()
+            }
             known = {Origin("", 0, 0, chain).chain_digest() for chain in about["chains"]}
             if not named <= known:
                 raise parts.PartError(f"rows of {part.path} name a chain that it does not hold")

@@ -16,7 +16,7 @@ from innervate_releases import digests
 
 from innervate_rl.experience import columns, parts
 from innervate_rl.experience.columns import Place
-from innervate_rl.experience.keeping import Best, together
+from innervate_rl.experience.keeping import Best, only, together
 from innervate_rl.experience.rows import Cursor, Keep, Origin, Split, Steps, Turns
 from innervate_rl.experience.slots import Slots
 
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from innervate_rl.experience.parts import Part
     from innervate_rl.settings import Settings
 
 DIRECTORY: Final = "experience"
 """In a seed's directory."""
 _SPILL_ROWS: Final = 1 << 16
 """Rows that are held in memory before they go to disk."""
+_MOST_PARTS: Final = 256
+"""Parts of the best episodes, before they are put together anew."""
 
 
 def origin(settings: Settings) -> Origin:
@@ -94,6 +97,8 @@ class ExperienceWriter:
         self._waiting: list[Any] = []
         self._waiting_rows = 0
         self._touched = False
+        self._rows = 0
+        """In all parts that count, dead ones included."""
         self._ended = 0
         """Training episodes that ended since the last flush."""
         self._ended_in: dict[int, int] = {}
@@ -248,8 +253,8 @@ class ExperienceWriter:
             return self._cursor
         number = self._cursor.next
         if self._best is not None:
-            self._spill(self._best.rows())
-            first = number
+            self._spill(self._best.take())
+            first = self._gathered(self._best, number)
         else:
             self._spill(together(self._waiting) if self._waiting else None)
             self._waiting, self._waiting_rows = [], 0
@@ -257,6 +262,7 @@ class ExperienceWriter:
         partial = self._partial
         if partial is None:
             return self._cursor
+        self._rows = partial.rows + (self._rows if first < number else 0)
         about = {
             "chains": self._chains,
             "previous": self._previous,
@@ -264,6 +270,8 @@ class ExperienceWriter:
             "keep": str(self._keep),
             "episodes": self._ended,
             "slots": self._slots.document(),
+            "best": None if self._best is None else self._best.document(),
+            "rows": self._rows,
         }
         self._fence()
         self._previous = partial.finish(about).digest()
@@ -280,14 +288,20 @@ class ExperienceWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        elif self._partial is not None:
+            # The last checkpoint may not be saved: what an earlier one counts must stay.
+            self._partial.discard()
 
     def _add(self, table: Any) -> None:
         table = columns.with_rewards(table, self._rewards)
         self._touched = True
         if self._best is not None:
             self._best.add(table)
+            if self._best.waiting >= _SPILL_ROWS:
+                self._spill(self._best.take())
             return
         self._waiting.append(table)
         self._waiting_rows += table.num_rows
@@ -301,6 +315,20 @@ class ExperienceWriter:
         if self._partial is None:
             self._partial = parts.Partial(self._directory, self._cursor.next, self._origin.attempt)
         self._partial.write(table)
+
+    def _gathered(self, best: Best, number: int) -> int:
+        """First part that counts; where most rows are dead, this one, with all that live put into it."""
+        first, partial = self._cursor.first, self._partial
+        if partial is None or first == number:
+            return first
+        dead = self._rows + partial.rows - best.live_rows
+        if dead <= best.live_rows + _SPILL_ROWS and number - first < _MOST_PARTS:
+            return first
+        live = best.live
+        for part in parts.span(self._directory, first, number):
+            for table in part.tables():
+                partial.write(only(table, live))
+        return number
 
     def _first_of_newest(self, number: int) -> int:
         self._ended_in[number] = self._ended
@@ -318,12 +346,17 @@ class ExperienceWriter:
         if about[-1]["keep"] != self._keep or about[-1]["first"] != self._cursor.first:
             raise parts.PartError(f"{there[-1].path} does not belong to this checkpoint")
         self._slots = Slots.of(about[-1]["slots"])
-        self._previous = there[-1].digest()
+        self._previous, self._rows = there[-1].digest(), about[-1]["rows"]
         self._chains = list(about[-1]["chains"])
         if self._best is not None:
-            self._best.add(there[-1].rows())
+            self._restore(self._best, there, about[-1])
         else:
             self._ended_in = {part.number: each["episodes"] for part, each in zip(there, about, strict=True)}
+
+    def _restore(self, best: Best, there: Sequence[Part], about: Mapping[str, Any]) -> None:
+        wanted = about["best"]["shown"]
+        shown = [only(table, wanted) for part in there if wanted for table in part.tables()]
+        best.restore(about["best"], together(shown) if shown else None)
 
 
 def _ended(steps: Steps) -> Any:
