@@ -81,7 +81,8 @@ def _ended(end: End) -> tuple[Condition, ...]:
 def _under_way(seen: View) -> tuple[Condition, ...]:
     run, observed = seen.run, seen.observed
     unresolved = waiting.unresolved(run, observed)
-    waits = unresolved if not observed.seeds and not seen.gate else None
+    at_work = seen.gate or any(not job.state.finished for job in observed.seeds.values())
+    waits = None if at_work else unresolved
     held = _held(run, observed)
     reason, message = (
         ending.refused(seen.failures)
