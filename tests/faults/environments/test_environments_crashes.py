@@ -148,9 +148,9 @@ def test_long_episodes_cost_the_server_no_memory() -> None:
     ):
         environment.reset(seeds=[1])
         action = _acted(0)
-        for _ in range(500):
+        for _ in range(200):
             environment.step(action)
         before = resident(server.pid)
-        for _ in range(1500):
+        for _ in range(600):
             environment.step(action)
         assert resident(server.pid) - before < 4 * 1024 * 1024

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from innervate_environments.config import ServerConfig
     from innervate_environments.environment import Hall
 
+_HOUR_SECONDS: Final = 3600.0
 _DAY_SECONDS: Final = 86_400.0
 _SPARE_CALLS: Final = 64
 """Calls beside sessions, such as those that ask what the environment is."""
@@ -40,10 +41,11 @@ _PINNED: Final = re.compile(r"@(sha256:[0-9a-f]{64})$")
 def service_config(config: ServerConfig) -> ServiceConfig:
     """The common part of the configuration, as streams need it.
 
-    A session may last for a day and holds a place all that time; each has at least one slot.
+    A session may last for a day, for an hour where its caller sets no deadline, and holds a place all that
+    time; each has at least one slot.
     """
     common = config.service
-    deadline = DeadlineConfig(default_seconds=common.deadline.default_seconds, max_seconds=_DAY_SECONDS)
+    deadline = DeadlineConfig(default_seconds=_HOUR_SECONDS, max_seconds=_DAY_SECONDS)
     places = max(common.admission.max_concurrent, config.environment.capacity + _SPARE_CALLS)
     admission = AdmissionConfig(max_concurrent=places, max_queue=common.admission.max_queue)
     return common.model_copy(update={"deadline": deadline, "admission": admission})
