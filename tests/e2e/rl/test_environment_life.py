@@ -88,6 +88,18 @@ with VectorEnvironment.open(ENDPOINT, slots=3, autoreset=False) as environment:
 """
 
 
+KNOCK = """
+import socket, sys
+host, port = sys.argv[1:] or ADDRESS
+try:
+    socket.create_connection((host, int(port)), timeout=4).close()
+    said = "open"
+except OSError as error:
+    said = f"closed: {error}"
+print(said)
+"""
+
+
 def example(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
     manifest: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
     manifest["metadata"]["namespace"] = namespace
@@ -204,6 +216,28 @@ def test_a_pole_is_practised_with_and_strangers_are_refused(
     assert walked["same"], "the same seeds and actions lead to the same observations"
     assert walked["rewards"] == 240
     assert "stranger" in practice.end(stranger)["refused"]
+
+
+def test_only_who_may_call_gets_through_and_nothing_gets_out(
+    lab: Lab, practice: Practice, cartpole: str
+) -> None:
+    (pod,) = lab.pods(practice.namespace, f"{SERVERS},app.kubernetes.io/instance={cartpole}")
+    address = (pod["status"]["podIP"], 7443)
+    program = f"ADDRESS = {address!r}\n{KNOCK}\nopen('/dev/termination-log', 'w').write(said)"
+
+    def knock(namespace: str) -> str:
+        ended = lab.run_pod(namespace, program, labels={})["status"]["containerStatuses"][0]["state"]
+        log: str = ended["terminated"]["message"]
+        return log
+
+    assert knock(practice.namespace).startswith("open")
+    with lab.namespace("elsewhere") as elsewhere:
+        assert knock(elsewhere).startswith("closed")
+
+    inside = ("exec", pod["metadata"]["name"], "-n", practice.namespace, "-c", "environments", "--")
+    python = (*inside, "python3", "-c", KNOCK)
+    assert lab.kubectl(*python, "innervate-identity.innervate-system.svc", "7443").startswith("open")
+    assert lab.kubectl(*python, "kubernetes.default.svc", "443").startswith("closed")
 
 
 def test_a_killed_server_is_replaced_and_its_callers_know(
