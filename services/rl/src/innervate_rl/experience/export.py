@@ -84,18 +84,19 @@ def stream(run: Path, out: IO[bytes], request: Request) -> dict[str, Any]:
 
     While a run goes on a part may be replaced under the reader's eyes: then it is read again.
     """
-    for left in reversed(range(_TRIES)):
+    tries = 0
+    while True:
         with tempfile.TemporaryDirectory() as directory:
             try:
                 account = write(run, Path(directory), request)
             except PartError:
-                if not left:
+                tries += 1
+                if tries == _TRIES:
                     raise
                 continue
             with tarfile.open(fileobj=out, mode="w|") as archive:
                 archive.add(directory, arcname=".", filter=_anonymous)
             return account
-    raise AssertionError("the last try returns or raises")
 
 
 def seeds(run: Path) -> list[int]:
