@@ -161,7 +161,8 @@ def _peer(directory: Path, python: Path) -> Iterator[Contestant]:
     command = [str(python), "-m", "uvicorn", "--factory", "serving_openenv:app", "--app-dir", str(HERE)]
     command += ["--port", str(port), "--workers", str(os.cpu_count()), "--log-level", "error"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    process = subprocess.Popen(command, env=environment)
+    # It writes a traceback for every session that its own client closes.
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     with _until_ready(process, f"http://127.0.0.1:{port}/health"):
         yield Contestant(
             process, [str(python), str(HERE / "serving_openenv.py")], [f"http://127.0.0.1:{port}"]
