@@ -5,6 +5,7 @@ import pytest
 from innervate_learner.checkpoint import Checkpoints, FencedError
 from innervate_releases import keys, transfer
 from innervate_releases.location import open_store
+from innervate_rl.errors import RunError
 from innervate_rl.experience.reader import ExperienceReader
 from innervate_rl.ppo import policy
 from innervate_rl.ppo.trainer import train
@@ -68,6 +69,22 @@ def test_a_run_that_was_cut_goes_on_and_ends_the_same(make_seed, keep):
     assert broken.curves() == whole.curves()
     assert rows_of(broken) == rows_of(whole)
     assert len(rows_of(whole)) > 0
+
+
+def test_a_run_that_is_told_to_stop_saves_what_it_has(make_seed, monkeypatch):
+    whole, stopped = make_seed("whole"), make_seed("stopped")
+    rarely = {"checkpoint": {"everySteps": 10**6}}
+    run(whole, **rarely)
+    asked = []
+    with monkeypatch.context() as context:
+        context.setattr("innervate_rl.stopping.told", lambda: asked.append(1) or len(asked) > 3)
+        with pytest.raises(RunError, match="told to stop after 96 steps"):
+            run(stopped, **rarely)
+    resumed = []
+    run(stopped, resumed.append, attempt=1, **rarely)
+    assert resumed[0].step == 96
+    assert stopped.result() == whole.result()
+    assert stopped.curves() == whole.curves()
 
 
 def test_a_run_that_was_cut_after_its_evaluation_ends_in_the_same_result(seed):

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from innervate_kinds.rl_run import student
 from innervate_rl.statistics import gate, interval, lower_bound
 from scipy import stats
 
@@ -19,6 +20,13 @@ def test_intervals_are_those_of_students_distribution():
 def test_the_lower_bound_is_the_one_of_a_one_sided_test():
     bound = lower_bound(VALUES, confidence=0.95)
     assert stats.ttest_1samp(VALUES, bound, alternative="greater").pvalue == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99])
+def test_the_operators_gate_has_the_same_bound(confidence):
+    for values in (VALUES, VALUES[:2], [500.0] * 3):
+        expected = student.lower_bound(values, confidence)
+        assert lower_bound(values, confidence=confidence) == pytest.approx(expected, abs=1e-6)
 
 
 def test_values_without_spread_are_their_own_bounds():
