@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from innervate_learner.checkpoint import Checkpoints, FencedError
 from innervate_releases import keys, transfer
+from innervate_releases.errors import ReleaseError
 from innervate_releases.location import open_store
 from innervate_rl.errors import RunError
 from innervate_rl.experience.reader import ExperienceReader
@@ -91,8 +92,10 @@ def test_a_run_that_was_cut_after_its_evaluation_ends_in_the_same_result(seed):
     done = run(seed)
     (seed.files / "result.json").unlink()
     rows = rows_of(seed)
-    again = run(seed, attempt=1)
+    said = []
+    again = run(seed, said.append, attempt=1)
     assert again == done
+    assert [(line.step, line.checkpoint) for line in said] == [(320, "320")]
     assert rows_of(seed) == rows
     assert seed.result() == done.result.document()
 
@@ -159,6 +162,13 @@ def test_the_same_policy_has_the_same_bytes(make_seed):
     one, two = (make_seed(name) for name in ("one", "two"))
     stores = [f"file://{each.root / 'store'}" for each in (one, two)]
     assert run(one, publish={"uri": stores[0]}).release == run(two, publish={"uri": stores[1]}).release
+
+
+def test_a_store_that_is_not_there_is_told_before_anything_is_trained(seed):
+    said = []
+    with pytest.raises(ReleaseError, match="claim 'models' is not mounted"):
+        run(seed, said.append, publish={"uri": "pvc://models/rl"})
+    assert said == []
 
 
 def test_a_damaged_checkpoint_costs_time_and_nothing_else(make_seed):

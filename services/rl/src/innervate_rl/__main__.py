@@ -72,7 +72,7 @@ def _run(settings: Settings) -> int:
     from innervate_learner.checkpoint import FencedError  # noqa: PLC0415
 
     report = Report(settings.report)
-    first = Line(settings.attempt)
+    report.last = Line(settings.attempt)
     parent = propagate.extract({"traceparent": settings.traceparent})
     chosen = settings.configuration
     attributes: dict[str, str | int] = {
@@ -92,14 +92,14 @@ def _run(settings: Settings) -> int:
         return FENCED
     except ReleaseError as error:
         again = error.part in {Part.STORE, Part.KEY}
-        return _fail(report, first, error, FAILED if again else REFUSED)
+        return _fail(report, report.last, error, FAILED if again else REFUSED)
     except ConfigError as error:
-        return _fail(report, first, error, REFUSED)
+        return _fail(report, report.last, error, REFUSED)
     except RunError as error:
-        return _fail(report, first, error, FAILED)
+        return _fail(report, report.last, error, FAILED)
     _page(settings)
     result = outcome.result.document()
-    report(report.last._replace(attempt=settings.attempt, release=outcome.release, result=result))
+    report(report.last._replace(release=outcome.release, result=result))
     return 0
 
 

@@ -18,6 +18,10 @@ def use_cache(directory: Path | None) -> None:
     if directory is None:
         return
     directory.mkdir(parents=True, exist_ok=True)
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    chosen = {
+        "jax_compilation_cache_dir": str(directory),
+        "jax_persistent_cache_min_compile_time_secs": _LEAST_SECONDS,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in chosen.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]  # it has no type information

@@ -89,6 +89,18 @@ def save(parameters: Mapping[str, Any], directory: Path, *, environment: str) ->
     (directory / CONFIG).write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def check_store(settings: Settings) -> None:
+    """Look for the output store, where there is to be one, before a training is spent on it.
+
+    Raises
+    ------
+    innervate_releases.errors.ReleaseError
+        It is not there.
+    """
+    if settings.configuration.publish is not None:
+        open_store(settings.configuration.publish.uri, mounts=settings.mounts or MOUNTS)
+
+
 def publish(
     parameters: Mapping[str, Any], settings: Settings, chosen: Hyperparameters, chain: Mapping[str, str]
 ) -> str:

@@ -57,6 +57,7 @@ def train(settings: Settings, tell: Callable[[Line], None]) -> Outcome:
             f"budget.steps = {configuration.budget.steps} is less than the {chosen.steps} steps "
             "of one update; raise it, or lower environments or rolloutSteps"
         )
+    policy.check_store(settings)
     use_cache(settings.compile_cache)
     with closing(_source(settings, chosen)) as source:
         return _Seed(settings, chosen, source, tell).finish()
@@ -115,6 +116,8 @@ class _Seed:
         """Train to the end of the budget, evaluate, and write what came of it."""
         self._checkpoints.begin()
         cursor = self._resume()
+        self._told = (time.monotonic(), time.time_ns(), self._done)
+        self._report()
         fence = self._checkpoints.check
         try:
             with ExperienceWriter.of(self._settings, cursor=cursor, fence=fence) as self._experience:
@@ -150,8 +153,6 @@ class _Seed:
         """Train; gives the budget that ended it."""
         begun = time.monotonic() - self._elapsed
         seconds = self._settings.configuration.budget.seconds
-        self._told = (time.monotonic(), time.time_ns(), self._done)
-        self._report()
         void_in_a_row = 0
         while self._done < self._updates:
             if seconds is not None and self._elapsed >= seconds:
