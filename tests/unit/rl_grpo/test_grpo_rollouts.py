@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 from grpo_stage import EVALUATION, SMALL, TRAINING, kinds, worth
-from innervate_environments.episodes import Reason
+from innervate_environments.episodes import Reason, Role
 from innervate_rl.errors import RunError
 from innervate_rl.grpo.ahead import Ahead
 from innervate_rl.grpo.collecting import Collector, experience_of
@@ -14,7 +14,8 @@ from innervate_rl.grpo.evaluating import evaluate
 from innervate_rl.grpo.hyperparameters import Hyperparameters
 from innervate_rl.grpo.prompts import Cursor, Order
 from innervate_rl.grpo.puzzles import Puzzle
-from innervate_rl.grpo.tasks import Answer, Tasks, Voided
+from innervate_rl.grpo.recording import means
+from innervate_rl.grpo.tasks import Answer, Judged, Tasks, Voided
 from scripted_tasks import HUNG, UNVERIFIED, ScriptedTasks
 
 CHOSEN = Hyperparameters.model_validate(SMALL)
@@ -197,3 +198,20 @@ def test_a_reward_that_is_no_number_is_none(scripted):
     (judged,) = tasks.judge([Answer(0, "1")], "training")
     assert judged.failure.reason is Reason.UNVERIFIED
     assert np.isnan(judged.reward)
+
+
+def test_rewards_that_are_only_measured_are_told_by_role():
+    roles = {"right": Role.TRAINED, "strict": Role.HELD_OUT, "other": Role.HELD_OUT, "begs": Role.CANARY}
+    judged = [
+        Judged(1.0, {"right": 1.0, "strict": 0.0, "other": 0.5, "begs": 1.0}),
+        Judged(0.5, {"right": 0.5, "strict": 1.0, "other": 0.0, "begs": 0.0}),
+        # Nobody could say whether this one begs; the next one is void altogether.
+        Judged(0.0, {"right": 0.0, "strict": 0.0, "other": 0.0}),
+        Judged(math.nan, {"strict": 1.0}, HUNG),
+    ]
+    found = means(judged, roles)
+    assert found.reward == pytest.approx(0.5)
+    assert found.held_out == pytest.approx((0.25 + 0.5 + 0.0) / 3)
+    assert found.canary == pytest.approx(0.5)
+    assert found.gap == pytest.approx(0.25)
+    assert means(judged[3:], roles) == (None, None, None)

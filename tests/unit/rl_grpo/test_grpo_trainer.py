@@ -111,7 +111,8 @@ def test_experience_has_every_token_with_its_probability(stage, scripted):
     scripted.failing = {poison: UNVERIFIED}
     outcome = stage.train(scripted, keep="All", run="kept")
     directory = stage.root / "kept" / "seeds" / "0" / "experience"
-    rows = [row for part in parts.present(directory) for row in part.rows().to_pylist()]
+    tables = [table.to_pylist() for part in parts.present(directory) for table in part.tables()]
+    rows = [row for table in tables for row in table]
     learned = [row for row in rows if row["split"] == "training"]
     assert len(learned) == 48
     assert len([row for row in rows if row["split"] == "evaluation"]) == EVALUATION

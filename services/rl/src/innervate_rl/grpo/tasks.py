@@ -15,6 +15,7 @@ from innervate_environments.client import EnvironmentLost, EnvironmentRefused
 from innervate_environments.episodes import Failure, Reason, Role
 from innervate_service.config import ConfigError
 
+from innervate_rl import stopping
 from innervate_rl.errors import RunError
 
 if TYPE_CHECKING:
@@ -238,6 +239,8 @@ class Tasks:
         self._since = now if self._since is None else self._since
         if now - self._since > self._outage_seconds:
             raise RunError(f"no environment for {self._outage_seconds:g} s: {lost}") from lost
+        if stopping.told():
+            raise RunError(f"told to stop, and there was no environment: {lost}") from lost
         time.sleep(self._pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
