@@ -47,7 +47,7 @@ async def _serve() -> None:
             ("grpc.max_receive_message_length", size),
             ("grpc.max_send_message_length", size),
             # Trainers that learn for minutes between two steps ask every 20 s whether it is still there.
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ],
     )
     service.grpc_service.register(server)
