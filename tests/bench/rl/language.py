@@ -232,7 +232,7 @@ def _say(scenario: Scenario, seed: int, found: Seed) -> None:
     print(
         f"{scenario.name}, seed {seed}, {found.seconds:.0f} s: held-out tasks {found.before:.3f} -> "
         f"{result.reward:.3f} ({result.low:.3f} to {result.high:.3f}), "
-        f"held-out reward {result.held_out:.3f}; "
+        f"held-out reward {found.points[0]['evaluationHeldOut']:.3f} -> {result.held_out:.3f}; "
         f"training by steps {curve}; last entropy {learned[-1]['entropy']:.2f}, kl {learned[-1]['kl']:.2f}",
         flush=True,
     )
