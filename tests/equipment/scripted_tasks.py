@@ -48,7 +48,8 @@ class ScriptedTasks:
         self.failing: dict[int, Failure] = {}
         """Training tasks whose answers are never judged."""
         self.failing_once: dict[int, Failure] = {}
-        """Training tasks whose answers are not judged the first time."""
+        """Training tasks whose answers are not judged the first time, or so many `times`."""
+        self.times = 1
         self.unreachable: dict[int, Failure] = {}
         """Training tasks that cannot even be begun."""
         self.lost_steps: set[int] = set()
@@ -127,9 +128,9 @@ class ScriptedTasks:
             return None
         if task in self.failing:
             return self.failing[task]
-        if task in self.failing_once and (task in first or not self._failed[task]):
+        if task in self.failing_once and (task in first or self._failed[task] < self.times):
+            self._failed[task] += task not in first
             first.add(task)
-            self._failed[task] += 1
             return self.failing_once[task]
         return None
 

@@ -15,6 +15,7 @@ from innervate_rl import curves
 from innervate_rl.errors import RunError
 from innervate_rl.experience import parts
 from innervate_rl.grpo import training
+from innervate_rl.grpo.prompts import Order
 from innervate_service.config import ConfigError
 from scripted_tasks import HUNG, UNVERIFIED, ScriptedTasks
 
@@ -125,18 +126,49 @@ def test_experience_has_every_token_with_its_probability(stage, scripted):
     assert {row["policy"] for row in rows if row["split"] == "evaluation"} == {outcome.result.parameters}
 
 
-def test_old_rollouts_are_dropped_and_counted(stage, scripted):
-    # Each straggler is back when the policy has moved on by more than allowed.
-    scripted.failing = {}
+class Inline:
+    """Collects when it is asked to, so that it is certain how old everything is."""
+
+    def __init__(self, collector, parameters, *, version, lag):
+        assert lag == 1
+        self._collector, self._parameters, self._version = collector, parameters, version
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def take(self):
+        return self._collector.collect(self._parameters, version=self._version)
+
+    def publish(self, parameters, *, version):
+        self._parameters, self._version = parameters, version
+
+
+@pytest.mark.parametrize(("times", "dropped"), [(1, 0), (2, 4)])
+def test_rollouts_that_come_back_too_late_are_dropped_and_counted(
+    stage, scripted, monkeypatch, times, dropped
+):
+    monkeypatch.setattr(training, "Ahead", Inline)
+    straggler = Order(TRAINING, seed=0).task(1)
+    scripted.failing_once, scripted.times = {straggler: HUNG}, times
+    outcome = stage.train(scripted, lag=1, steps=64)
+    points = curves.read(stage.root / "run" / "seeds" / "0" / "curves.jsonl")
+    assert [point["policyLag"] for point in points] == [0, 0.25 if times == 1 else 0, 0, 0]
+    assert points[-1]["dropped"] == dropped
+    assert points[-1]["late"] == outcome.result.rollouts.infrastructure == 4 * times
+    # The straggler is missing as often as it is not judged, and once more where it is dropped.
+    assert outcome.result.rollouts.valid == 64 - 4 * times - dropped + EVALUATION
+
+
+def test_rollouts_are_made_by_a_thread_of_their_own(stage, scripted):
     scripted.failing_once = dict.fromkeys((1, 2, 3), HUNG)
-    said = []
-    outcome = stage.train(scripted, said.append, lag=1, steps=160)
+    outcome = stage.train(scripted, lag=1, steps=160)
     points = curves.read(stage.root / "run" / "seeds" / "0" / "curves.jsonl")
     assert all(0 <= point["policyLag"] <= 1 for point in points if "policyLag" in point)
     assert outcome.result.rollouts.infrastructure == 12
     assert outcome.result.steps == 160
-    learned = outcome.result.rollouts.valid - EVALUATION
-    assert learned + points[-1]["dropped"] <= 160
 
 
 def test_evaluations_on_the_way_change_nothing(stage, scripted):
