@@ -4,12 +4,17 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 from innervate_rl import __main__ as program
 from innervate_rl import settings
 from innervate_rl.ppo import hyperparameters
 from innervate_service.config import ConfigError
+
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "kinds" / "output" / "rlrun"
 
 
 @pytest.mark.parametrize(
@@ -96,3 +101,25 @@ def test_an_attempt_that_is_no_number_is_refused(seed):
     with pytest.raises(ConfigError, match="no attempt's number"):
         settings.read(environment)
     assert json.loads(seed.root.joinpath("config.json").read_text())["seed"] == 3
+
+
+def test_every_configuration_that_the_operator_writes_is_accepted():
+    found = []
+    for path in sorted(GOLDEN.glob("*.yaml")):
+        for part in yaml.safe_load_all(path.read_text()):
+            found += list(configurations(part))
+    assert {each.algorithm.name for each in found} == {"PPO", "GRPO"}
+    assert {each.environment.jax is None for each in found} == {True, False}
+
+
+def configurations(part):
+    """Those of trainers, anywhere in a document."""
+    if isinstance(part, list):
+        for each in part:
+            yield from configurations(each)
+    elif isinstance(part, dict):
+        for name, value in part.items():
+            if name == "config.json" and "algorithm" in value:
+                yield settings.Configuration.model_validate_json(value)
+            else:
+                yield from configurations(value)
