@@ -13,7 +13,6 @@ from innervate_rl import settings
 from innervate_rl.ppo import hyperparameters
 from innervate_service.config import ConfigError
 
-
 GOLDEN = Path(__file__).parents[2] / "golden" / "kinds" / "output" / "rlrun"
 
 
