@@ -8,7 +8,7 @@ import os
 
 from report import publish
 
-PARTS = ("serving", "classic", "language")
+PARTS = ("serving", "classic", "language", "staleness")
 """Modules beside this one, each with ``figures(*, runs: int) -> list[Figure]``."""
 
 

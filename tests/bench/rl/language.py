@@ -177,27 +177,6 @@ def figures(*, runs: int) -> list[Figure]:
     ]
 
 
-def staleness(*, seeds: int = 3) -> list[Figure]:
-    """Rewards after as many updates from older and older experience, with and without correction."""
-    made = []
-    for lag in (0, 1, 4):
-        for correction in (True, False) if lag else (True,):
-            hyperparameters = HONEST | {"importanceCorrection": str(correction).lower()}
-            words_ = f"lag {lag}, {'corrected' if correction else 'as it is'}" if lag else "lag 0"
-            scenario = Scenario(words_, "reversal", (EXACT, STRICT), hyperparameters, updates=12, lag=lag)
-            found = run(scenario, seeds=seeds)
-            made.append(
-                Figure(
-                    metric=f"GRPO, {words_}: exact answers to held-out tasks",
-                    unit="share",
-                    ours=[seed.result.reward for seed in found],
-                    peer=[seed.before for seed in found],
-                    peer_name="its warm start",
-                )
-            )
-    return made
-
-
 def _settings(scenario: Scenario, root: Path, base: str, endpoint: str, seed: int) -> settings.Settings:
     document = {
         "run": {"namespace": "bench", "name": scenario.puzzle},
