@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-STEPS = 600_000
+STEPS = 1_000_000
+"""Enough that a fast machine is still at it when it is killed, and again when it is suspended."""
 TRAINERS = "app.kubernetes.io/name=rlrun,innervate.dev/owner-uid={uid}"
 
 

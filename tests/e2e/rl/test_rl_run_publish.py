@@ -7,10 +7,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from innervate import ChatClient
+from innervate import ChatClient, jaeger
 from innervate_models import artifact, initialization, model, topics
 from innervate_models.tokenizer import learn
 from innervate_rl.grpo.puzzles import puzzles
+
+from tests.e2e.edges import EDGES
+from tests.e2e.edges import read as read_trace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +74,7 @@ def declared(namespace: str) -> list[dict[str, Any]]:
         "budget": {"steps": 48, "seconds": 1800},
         "checkpoint": {"everySteps": 16},
         "storage": {"size": "256Mi"},
+        "experience": {"keep": "All", "maxEpisodes": 1000},
         "seeds": 2,
         # The way is tried here, not the learning: what nobody answers right is worth 0.
         "gate": {"threshold": "-1", "episodes": SPLITS["evaluation"]},
@@ -107,6 +111,19 @@ def pool(namespace: str) -> dict[str, Any]:
     return made("InferencePool", "assistant", namespace, spec)
 
 
+def look_from_a_laptop(innervate: Innervate, namespace: str, directory: Path) -> None:
+    """Ask the command for all that a run that has ended can show."""
+    watched = innervate("rl", "watch", "practice", "-o", "json", "-n", namespace)
+    assert watched.returncode == 0, watched.stderr
+    shown = innervate("rl", "report", "practice", "-n", namespace)
+    assert "GatePassed" in shown.stdout, (shown.stdout, shown.stderr)
+    page = innervate("rl", "report", "practice", "--file", "html", "-n", namespace)
+    assert page.stdout.startswith("<!doctype html>"), (page.stdout[:200], page.stderr)
+    told = innervate("rl", "export", "practice", "--to", str(directory / "experience"), "-n", namespace)
+    assert told.returncode == 0, told.stderr
+    assert list((directory / "experience").rglob("curation.json"))
+
+
 def test_a_run_publishes_what_a_pool_serves(lab: Lab, innervate: Innervate, tmp_path: Path) -> None:
     with lab.namespace("publish") as namespace:
         where = ("-n", namespace)
@@ -138,6 +155,12 @@ def test_a_run_publishes_what_a_pool_serves(lab: Lab, innervate: Innervate, tmp_
         assert release["verified"] is True
         assert release["parents"] == [base["digest"]]
         assert release["digest"] == status["seeds"][status["bestSeed"]]["release"]
+
+        job = lab.read("job", "practice-rlrun-0", namespace) or {}
+        (trainer,) = job["spec"]["template"]["spec"]["containers"]
+        parent = next(each["value"] for each in trainer["env"] if each["name"] == "TRACEPARENT")
+        read_trace(lab, jaeger.trace_id(parent), EDGES["rl run"])
+        look_from_a_laptop(innervate, namespace, tmp_path)
 
         lab.apply(pool(namespace))
         lab.ready("inferencepools.innervate.dev", "assistant", namespace, seconds=240)
