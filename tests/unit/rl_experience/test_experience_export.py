@@ -1,5 +1,6 @@
 """A run's experience leaves as an archive, with an account of what is in it."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -7,9 +8,10 @@ import sys
 import tarfile
 
 import minari
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from experience_steps import POLICY, World, origin
+from experience_steps import POLICY, World, origin, whole
 from innervate_rl.experience import ExperienceWriter, Keep
 from innervate_rl.experience.curation import Distinct, Rules
 from innervate_rl.experience.export import ExportError, Format, Request, seeds, stream, write
@@ -39,6 +41,21 @@ def test_parquet_has_a_file_a_seed_with_whole_episodes(run, tmp_path):
     assert sum(row["step"] == 0 for row in rows) == account["episodes"]["kept"] > 0
     assert account["seeds"] == [0, 1, 10] == [seed for seed in seeds(run) if seed != 2]
     assert json.loads((tmp_path / "out" / "made" / "curation.json").read_text()) == account
+
+
+def test_training_and_evaluation_are_in_one_file_though_one_counts_in_fewer_bits(tmp_path):
+    with ExperienceWriter(tmp_path / "run" / "seeds" / "0" / "experience", origin(), keep=Keep.ALL) as writer:
+        steps = World().steps(1, 30)
+        writer.append_rollout(
+            dataclasses.replace(steps, action=steps.action.astype(np.int32)), iteration=0, policy=POLICY
+        )
+        writer.flush()
+        evaluated, lengths = whole([3, 5], [1.0, 2.0])
+        writer.append_episodes(evaluated, lengths, iteration=1, policy=POLICY)
+        writer.flush()
+    write(tmp_path / "run", tmp_path / "out", Request("made", Format.PARQUET, Rules()))
+    rows = pq.read_table(tmp_path / "out" / "made" / "seed-0000.parquet").to_pylist()
+    assert {row["split"] for row in rows} == {"training", "evaluation"}
 
 
 def test_an_archive_of_minari_is_read_by_minari(run, tmp_path, monkeypatch):

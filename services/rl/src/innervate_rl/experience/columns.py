@@ -69,7 +69,7 @@ def of_steps(steps: Steps, chosen: np.ndarray[Any, Any], place: Place, origin: O
         {
             "task": pa.nulls(len(chosen), _NAME) if tasks is None else _text(tasks),
             "observation": observation,
-            "action": _values(flat(steps.action)),
+            "action": _values(_wide(flat(steps.action))),
             "final_observation": final,
             "logprob": pa.nulls(len(chosen), pa.float32()) if logprob is None else logprob,
             "reward": pa.array(flat(steps.reward), pa.float64()),
@@ -162,6 +162,11 @@ def _table(columns: Mapping[str, Any], place: Place, origin: Origin, split: Spli
 
 def _reward(values: Any) -> Any:
     return pa.array(values, pa.float64(), from_pandas=True)  # NaN is none at all
+
+
+def _wide(actions: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Actions that are counts, of one type: training and evaluation need not hand over the same."""
+    return actions.astype(np.int64) if np.issubdtype(actions.dtype, np.integer) else actions
 
 
 def _values(array: np.ndarray[Any, Any]) -> Any:
