@@ -19,8 +19,7 @@ import flips
 import gates
 import prepared
 import rollbacks
-from innervate_local import binaries, images
-from innervate_local.cluster import Cluster
+from clusters import cluster
 from innervate_local.progress import step
 from loop_callers import Callers
 from loop_kills import EVERYWHERE, TRAINER, Killer, blows
@@ -30,13 +29,13 @@ from loop_watch import Watch
 from progress import Progress
 from report import ROOT, Figure, publish
 
-from tests.e2e.lab import SYSTEM, Lab
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from prepared import Prepared
+
+    from tests.e2e.lab import Lab
 
 CLUSTER = "loopbench"
 GOOD, BAD, UNSIGNED, GOLDEN, LABELS = "good", "bad", "unsigned", "golden", "labels"
@@ -67,7 +66,7 @@ def _measure(options: argparse.Namespace, releases: Prepared, found: list[Figure
     if options.gates:
         with step("simulating the judge"):
             found += gates.measure()
-    with _cluster(keep=options.keep) as lab:
+    with cluster(CLUSTER, keep=options.keep) as lab:
         if options.flips or options.loops:
             with _pool(lab, releases, seed=options.seed) as (pool, watch, callers):
                 if options.flips:
@@ -107,25 +106,6 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--keep", action="store_true", help="leave the cluster up for the next run")
     return parser.parse_args()
-
-
-@contextmanager
-def _cluster(*, keep: bool) -> Iterator[Lab]:
-    """A cluster of the bench's own, with the chart installed."""
-    cluster = Cluster(CLUSTER)
-    os.environ["INNERVATE_KUBECTL"] = f"{binaries.path('kubernetes')} kubectl"
-    try:
-        cluster.up()
-        images.load(images.build(), cluster.nodes)
-        lab = Lab(cluster)
-        lab.helm(
-            *("upgrade", "--install", "innervate", str(ROOT / "charts/innervate")),
-            *("--namespace", SYSTEM, "--create-namespace", "--wait", "--timeout", "300s"),
-        )
-        yield lab
-    finally:
-        if not keep:
-            cluster.down()
 
 
 @contextmanager
