@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from innervate_service.errors import InvalidArgument
 
 from innervate_environments.actions import checked
+from innervate_environments.choosing import Choice
 from innervate_environments.episodes import Failure, Reason
 from innervate_environments.instances import Shape
 from innervate_environments.slots import GIVEN_UP, Begun, Episodes, Stepped, blank_steps
 from innervate_environments.spaces import MAX_TEXT, Text
-from innervate_environments.tasks import SPLITS
 from innervate_environments.verifying import Answer, judge
 
 if TYPE_CHECKING:
@@ -23,13 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from innervate_environments.choosing import Place
     from innervate_environments.instances import InstancePool
     from innervate_environments.slots import Seats
-    from innervate_environments.tasks import Split, Task, TaskSet
+    from innervate_environments.tasks import Task, TaskSet
     from innervate_environments.verifying import Verifier, Weighted
-
-_OPTIONS: Final = 'must be {"task": index, "split": "training" or "evaluation"}, both of them optional'
-_MAX_SEED: Final = 2**63 - 1
 
 
 class TaskHall:
@@ -101,9 +98,8 @@ class _Desk:
         self._tasks = tasks
         self._verifier = verifier
         self._rewards = rewards
-        self._chance = [np.random.default_rng() for _ in range(count)]
+        self._choice = Choice(count, {split: len(known) for split, known in tasks.splits.items()})
         self._chosen: list[Task | None] = [None] * count
-        self._usual: Split = "training" if tasks.splits["training"] else "evaluation"
 
     def choose(
         self,
@@ -118,12 +114,8 @@ class _Desk:
         InvalidArgument
             Options are wrong; then nothing is chosen.
         """
-        for at, option in enumerate(options or ()):
-            self._check(option, f"options[{at}]")
-        for at, slot in enumerate(slots if seeds is not None else ()):
-            assert seeds is not None  # noqa: S101  or there would be no slots here
-            self._chance[slot] = np.random.default_rng(seeds[at])
-        return [self._choose(slot, options[at] if options else {}) for at, slot in enumerate(slots)]
+        places = self._choice.choose(slots, seeds, options)
+        return [self._take(slot, place) for slot, place in zip(slots, places, strict=True)]
 
     async def judge(self, stepped: Stepped, at: int, slot: int, output: str) -> None:
         """Have a slot's output judged, and put down what came of it."""
@@ -137,25 +129,10 @@ class _Desk:
         if verdict.failure is not None:
             stepped.errors[at] = verdict.failure
 
-    def _choose(self, slot: int, option: Mapping[str, Any]) -> _Chosen:
-        split: Split = option.get("split", self._usual)
-        tasks, index, chance = self._tasks.splits[split], option.get("task"), self._chance[slot]
-        if index is None:
-            index = int(chance.integers(len(tasks)))
-        task = self._chosen[slot] = tasks[index]
-        info = {"task": index, "split": split, "id": task.id, "metadata": task.metadata}
-        return _Chosen(task, int(chance.integers(_MAX_SEED)), json.dumps(info, separators=(",", ":")))
-
-    def _check(self, option: Mapping[str, Any], field: str) -> None:
-        split, task = option.get("split", self._usual), option.get("task")
-        if not option.keys() <= {"task", "split"} or split not in SPLITS:
-            raise InvalidArgument(field, option, _OPTIONS)
-        count = len(self._tasks.splits[split])
-        whole = isinstance(task, int) and not isinstance(task, bool)
-        if not count:
-            raise InvalidArgument(f"{field}.split", split, "has no tasks; name the other")
-        if task is not None and not (whole and 0 <= task < count):
-            raise InvalidArgument(f"{field}.task", task, f"must be 0 to {count - 1}")
+    def _take(self, slot: int, place: Place) -> _Chosen:
+        task = self._chosen[slot] = self._tasks.splits[place.split][place.task]
+        info = {"task": place.task, "split": place.split, "id": task.id, "metadata": task.metadata}
+        return _Chosen(task, place.seed, json.dumps(info, separators=(",", ":")))
 
 
 class TaskSeats:
@@ -194,7 +171,7 @@ class TaskSeats:
             raise
         self._episodes.end(slots)
         if self._autoreset:
-            await _go_on(self, stepped, slots)
+            await go_on(self, stepped, slots)
         return stepped
 
     def close(self) -> None:
@@ -234,7 +211,7 @@ class DialogueSeats:
             *(self._desk.judge(stepped, at, slots[at], output) for at, output in ended.items())
         )
         if self._autoreset:
-            await _go_on(self, stepped, slots)
+            await go_on(self, stepped, slots)
         return stepped
 
     def close(self) -> None:
@@ -242,7 +219,7 @@ class DialogueSeats:
         self._dialogues.close()
 
 
-async def _go_on(seats: Seats, stepped: Stepped, slots: Sequence[int]) -> None:
+async def go_on(seats: Seats, stepped: Stepped, slots: Sequence[int]) -> None:
     """Begin the next episode where one ended."""
     ended = np.flatnonzero(stepped.terminated).tolist()
     if not ended:
