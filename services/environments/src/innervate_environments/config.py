@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from innervate_service.authorization import AccountPattern
 from innervate_service.config import ConfigModel, ObjectName, ServiceConfig
@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from innervate_environments.episodes import Role
 from innervate_environments.verifying import ScorerType
 
+_PACKAGE: Final = "verifiers:"
 _Name = Annotated[str, Field(min_length=1, max_length=253)]
 
 
@@ -28,7 +29,8 @@ class GymnasiumConfig(ConfigModel):
     """An environment that is registered with Gymnasium."""
 
     id: Annotated[str, Field(min_length=1, max_length=200)]
-    """As ``CartPole-v1``, or ``module:Name-v0`` for one that a module registers."""
+    """As ``CartPole-v1``, or ``module:Name-v0`` for one that a module registers, or ``verifiers:name`` for a
+    package written for the library ``verifiers``."""
     options: dict[str, str] = Field(default_factory=dict)
     """Arguments of its maker; every value is JSON."""
 
@@ -45,6 +47,11 @@ class GymnasiumConfig(ConfigModel):
     def arguments(self) -> dict[str, Any]:
         """The maker's arguments."""
         return {name: json.loads(text) for name, text in self.options.items()}
+
+    @property
+    def package(self) -> str | None:
+        """The package for ``verifiers`` that the id names; None for an environment of Gymnasium's."""
+        return self.id.removeprefix(_PACKAGE) if self.id.startswith(_PACKAGE) else None
 
 
 class TasksConfig(ConfigModel):

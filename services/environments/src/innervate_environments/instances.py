@@ -108,6 +108,8 @@ class InstancePool:
         sizes = [per_process] * whole + [rest] * bool(rest)
         self._cells = [Cell(nursery, size) for size in sizes]
         self._shape: Shape | None = None
+        self.package: Mapping[str, Any] | None = None
+        """What a package for ``verifiers`` says of its tasks and rewards; None before the start."""
 
     @property
     def problem(self) -> str | None:
@@ -148,6 +150,7 @@ class InstancePool:
         self._shape = Shape(
             from_json(described["observation"]), from_json(described["action"]), described["maxEpisodeSteps"]
         )
+        self.package = described["package"]
 
     async def stop(self) -> None:
         """End every process."""

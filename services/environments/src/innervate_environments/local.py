@@ -36,11 +36,16 @@ class LocalServer:
         As the key `environment` of a server's configuration.
     scorer
         Socket of a scoring service, for rewards.
+    python
+        Interpreter that has this package and what the environment needs; None for this one.
     """
 
-    def __init__(self, environment: Mapping[str, Any], *, scorer: Path | None = None) -> None:
+    def __init__(
+        self, environment: Mapping[str, Any], *, scorer: Path | None = None, python: Path | None = None
+    ) -> None:
         self._environment = {"namespace": "local", "name": "local"} | dict(environment)
         self._scorer = scorer
+        self._python = sys.executable if python is None else str(python)
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -113,7 +118,7 @@ class LocalServer:
             self._directory = None
 
     def _start(self, config: Path, socket: Path) -> None:
-        command = [sys.executable, "-m", "innervate_environments.local_server"]
+        command = [self._python, "-m", "innervate_environments.local_server"]
         self._process = subprocess.Popen([*command, str(config), self.endpoint])
         # The socket is there when calls are taken.
         while not socket.exists():

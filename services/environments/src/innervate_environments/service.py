@@ -16,6 +16,7 @@ from innervate_environments.description import Chain, Description, Reward, diges
 from innervate_environments.dialogue import GROUP
 from innervate_environments.environment import Environment
 from innervate_environments.instances import InstancePool
+from innervate_environments.packageseats import KnownTasks, PackageHall
 from innervate_environments.processes import Nursery
 from innervate_environments.scorer import ScoringClient
 from innervate_environments.server import SERVICE, EnvironmentServicer
@@ -70,6 +71,7 @@ class EnvironmentService:
         environment = config.environment
         self._tasks: TaskSet | None = None
         self._dialogue: str | None = None
+        self._package: PackageHall | None = None
         self._scoring: ScoringClient | None = None
         self._environment = Environment(
             self._hall(),
@@ -77,8 +79,6 @@ class EnvironmentService:
             lease_seconds=environment.lease_seconds,
             max_message_bytes=config.service.max_message_bytes,
         )
-        self._rewards = tuple(Reward(r.name, str(r.weight), r.role) for r in environment.rewards)
-        self._chain = _chain(config, self._tasks, self._dialogue)
         operator = config.operator
         self._servicer = EnvironmentServicer(
             self._environment,
@@ -126,12 +126,14 @@ class EnvironmentService:
             dialogues = None if self._dialogue is None else self._pool({"dialogue": self._dialogue})
             return TaskHall(self._tasks, self._scoring, weights, dialogues)
         assert gymnasium is not None  # noqa: S101  the configuration was checked
-        return self._pool(
-            {
-                "gymnasium": {"id": gymnasium.id, "options": gymnasium.options},
-                "maxEpisodeSteps": environment.max_episode_steps,
-            }
+        named = {"id": gymnasium.id} if gymnasium.package is None else {"package": gymnasium.package}
+        pool = self._pool(
+            {**named, "options": gymnasium.options, "maxEpisodeSteps": environment.max_episode_steps}
         )
+        if gymnasium.package is None:
+            return pool
+        self._package = PackageHall(pool)
+        return self._package
 
     def _pool(self, source: Mapping[str, Any]) -> InstancePool:
         environment = self._config.environment
@@ -143,19 +145,29 @@ class EnvironmentService:
 
     def _describe(self) -> Description:
         shape, leases = self._environment.shape, self._environment.leases
-        source = self._config.environment.source
+        source, tasks = self._config.environment.source, self._known_tasks()
         return Description(
             id=source.gymnasium.id if source.gymnasium else self._config.environment.name,
             observation_space=shape.observation_space,
             action_space=shape.action_space,
-            rewards=self._rewards,
+            rewards=tasks.rewards,
             max_episode_steps=shape.max_episode_steps,
-            chain=self._chain,
+            chain=_chain(self._config, tasks, self._dialogue),
             capacity=leases.capacity,
             free=leases.free,
-            training_tasks=len(self._tasks.splits["training"]) if self._tasks else 0,
-            evaluation_tasks=len(self._tasks.splits["evaluation"]) if self._tasks else 0,
+            training_tasks=tasks.counts["training"],
+            evaluation_tasks=tasks.counts["evaluation"],
         )
+
+    def _known_tasks(self) -> KnownTasks:
+        """Tasks and rewards: the package's own, or the configured ones, or none."""
+        if self._package is not None:
+            return self._package.known
+        rewards = tuple(Reward(r.name, str(r.weight), r.role) for r in self._config.environment.rewards)
+        if self._tasks is None:
+            return KnownTasks({"training": 0, "evaluation": 0}, rewards, "", "")
+        counts = {split: len(tasks) for split, tasks in self._tasks.splits.items()}
+        return KnownTasks(counts, rewards, self._tasks.digest, _scoring_digest(self._config))
 
     def _register(self, server: grpc.aio.Server) -> None:
         env_pb2_grpc.add_EnvironmentServiceServicer_to_server(self._servicer, server)
@@ -169,24 +181,24 @@ def _provided_dialogue() -> str | None:
     return found[0] if found else None
 
 
-def _chain(config: ServerConfig, tasks: TaskSet | None, dialogue: str | None) -> Chain:
+def _scoring_digest(config: ServerConfig) -> str:
+    declared: dict[str, Any] = {
+        "rewards": [reward.model_dump(mode="json", by_alias=True) for reward in config.environment.rewards],
+        "scorer": config.scorer.image if config.scorer else "",
+    }
+    return digest_of(declared)
+
+
+def _chain(config: ServerConfig, tasks: KnownTasks, dialogue: str | None) -> Chain:
     environment = config.environment
     pinned = _PINNED.search(config.image)
-    image = pinned[1] if pinned else ""
-    rewards = ""
-    if environment.rewards and config.scorer is not None:
-        declared: dict[str, Any] = {
-            "rewards": [reward.model_dump(mode="json", by_alias=True) for reward in environment.rewards],
-            "scorer": config.scorer.image,
-        }
-        rewards = digest_of(declared)
     source = environment.source
     whole = {
         "image": config.image,
-        "rewards": rewards,
-        "tasks": tasks.digest if tasks else "",
+        "rewards": tasks.rewards_digest,
+        "tasks": tasks.digest,
         "dialogue": dialogue,
         "gymnasium": source.gymnasium.model_dump(mode="json", by_alias=True) if source.gymnasium else None,
         "maxEpisodeSteps": environment.max_episode_steps,
     }
-    return Chain(digest_of(whole), image, rewards, tasks.digest if tasks else "")
+    return Chain(digest_of(whole), pinned[1] if pinned else "", tasks.rewards_digest, tasks.digest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import json
 import pkgutil
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -68,6 +67,8 @@ class Description(NamedTuple):
     action_space: Space
     max_episode_steps: int
     """0 for no limit."""
+    package: Mapping[str, Any] | None = None
+    """What a package for ``verifiers`` says of its tasks and rewards."""
 
 
 class Maker(Protocol):
@@ -275,15 +276,3 @@ def _text(value: object, most: int) -> str:
     if len(value) > most:
         raise ValueError(f"a dialogue gave {len(value)} characters, more than {most}")
     return value
-
-
-def maker_of(document: Mapping[str, Any]) -> Maker:
-    """The maker of what a server's configuration names."""
-    if "dialogue" in document:
-        return DialogueMaker(document["dialogue"])
-    gymnasium_source = document["gymnasium"]
-    return GymnasiumMaker(
-        gymnasium_source["id"],
-        {name: json.loads(text) for name, text in gymnasium_source["options"].items()},
-        max_episode_steps=document["maxEpisodeSteps"],
-    )

@@ -20,11 +20,14 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from innervate_environments.frames import PROGRESS
-from innervate_environments.worker.instances import Maker, maker_of
+from innervate_environments.worker.makers import maker_of
 from innervate_environments.worker.process import Process
+
+if TYPE_CHECKING:
+    from innervate_environments.worker.instances import Maker
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38

@@ -112,6 +112,7 @@ class Process:
                 "observation": to_json(known.observation_space),
                 "action": to_json(known.action_space),
                 "maxEpisodeSteps": known.max_episode_steps,
+                "package": known.package,
             }
         )
 
