@@ -86,6 +86,15 @@ def test_what_gymnasium_is_told_reaches_it() -> None:
     source = served.source.gymnasium
     assert source is not None
     assert source.arguments() == {"layout": "narrow", "robots": 3}
+    assert source.package is None
+
+
+def test_a_package_for_verifiers_reaches_the_server_by_its_id() -> None:
+    config = server_config(golden("package_for_verifiers"))
+    source = config.environment.source.gymnasium
+    assert source is not None
+    assert (source.package, source.arguments()) == ("reverse-text", {"minimum": 3})
+    assert config.scorer is None, "its rewards are its own"
 
 
 def test_the_largest_amounts_are_ones_that_the_server_takes() -> None:

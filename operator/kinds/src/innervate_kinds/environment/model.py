@@ -33,18 +33,20 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 class Gymnasium(Model):
-    """An environment that Gymnasium knows."""
+    """An environment that Gymnasium knows, or a package written for the library `verifiers`."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][-A-Za-z0-9_.:/]*$", min_length=1, max_length=200)]
     """What `gymnasium.make` takes, such as `CartPole-v1`, or `package:Name-v0` for one that a package
-    registers as it is imported."""
+    registers as it is imported. `verifiers:name` is no environment of Gymnasium: it names a package written
+    for the library `verifiers`, which gives tasks and rewards of its own."""
     image: Image | None = None
-    """Image that holds the environment's package besides the server `innervate_environments`; left out,
-    the operator's own, with Gymnasium's classic environments."""
+    """Image that holds the environment's package besides the server `innervate_environments`, and for
+    `verifiers:name` that library; left out, the operator's own, with Gymnasium's classic environments."""
     options: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
-    """Keyword arguments of `gymnasium.make`; each value is JSON, so that a text stands in quotes."""
+    """Keyword arguments of `gymnasium.make`, or of the package's `load_environment`; each value is JSON, so
+    that a text stands in quotes."""
 
 
 class JaxId(StrEnum):
@@ -78,7 +80,7 @@ class Source(Model):
     """What the environment is made of: exactly one of these."""
 
     gymnasium: Gymnasium | None = None
-    """An environment that Gymnasium knows."""
+    """An environment that Gymnasium knows, or a package written for the library `verifiers`."""
     jax: Jax | None = None
     """An environment that runs inside the trainer. An environment cannot move into the trainer or out
     of it; create another one."""
@@ -130,7 +132,8 @@ class EnvironmentSpec(Model):
     """Slots whose Gymnasium environments or dialogues share one operating system process. With 1, what
     crashes or hangs takes nothing with it; more is faster, and they fail together."""
     max_episode_steps: Annotated[int, Field(strict=True, ge=1, le=2_147_483_647)] | None = None
-    """Steps after which an episode of a Gymnasium environment is truncated; left out, its own limit."""
+    """Steps after which an episode of a Gymnasium environment is truncated, or turns after which one of a
+    package for `verifiers` ends; left out, its own limit."""
     lease_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = 300
     """A caller that holds no stream open and does nothing for so long loses its slots."""
     step_seconds: Annotated[int, Field(strict=True, ge=1, le=3600)] = 10
@@ -223,6 +226,11 @@ def _limit_of_gymnasium(environment: Environment) -> bool:
     return environment.spec.source.gymnasium is not None or environment.spec.max_episode_steps is None
 
 
+def _image_of_package(environment: Environment) -> bool:
+    source = environment.spec.source.gymnasium
+    return source is None or not source.id.startswith("verifiers:") or source.image is not None
+
+
 def _holds(check: Any) -> Any:
     return lambda environment, _old: check(environment)
 
@@ -255,6 +263,12 @@ DEFINITION = Definition(
             rule="has(self.jax) == has(oldSelf.jax)",
             message="an environment cannot move into the trainer or out of it; create another Environment",
             holds=_same_place,
+        ),
+        Rule(
+            path="spec.source.gymnasium",
+            rule="!self.id.startsWith('verifiers:') || has(self.image)",
+            message="a package for verifiers needs an image that holds it and that library",
+            holds=_holds(_image_of_package),
         ),
         *dataset.rules("spec.source.tasks.dataset", _datasets),
         Rule(

@@ -200,7 +200,7 @@ def _description(environment: Environment, observed: Observed) -> dict[str, Any]
     return {
         "id": told["id"],
         "chain": Chain(**told["chain"]),
-        "tasks": counts if environment.spec.source.tasks else None,
+        "tasks": counts if counts.training or counts.evaluation else None,
     }
 
 
