@@ -16,6 +16,9 @@ from environment_process import HERE
 from innervate_environments.client import Reason, Role, VectorEnvironment
 from innervate_environments.local import LocalServer
 
+# The first run installs the library.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def python() -> Path:
