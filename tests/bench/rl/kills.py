@@ -120,7 +120,9 @@ def _told(rounds: Sequence[dict[str, Any]]) -> list[Figure]:
         count("of those, at which the trainer began anew", sum(each["attempts"] > 0 for each in met)),
         count("runs", len(rounds)),
         count("violations: see docs/benchmarks.md", sum(len(each["violations"]) for each in rounds), _NONE),
-        count("rows of experience, compared one by one", sum(each["rows"] for each in rounds)),
+        count(
+            "rows of experience, held to those of the undisturbed run", sum(each["rows"] for each in rounds)
+        ),
         count("episodes that runs counted as void", sum(each["infrastructure"] for each in rounds)),
         Figure(metric="run that is struck", unit="s", ours=[each["seconds"] for each in rounds]),
     ]
