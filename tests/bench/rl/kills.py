@@ -57,6 +57,8 @@ def figures(*, kills: int, seed: int, keep: bool) -> list[Figure]:
 
 def _play(lab: Lab, kept: Path, done: dict[int, dict[str, Any]], *, kills: int, seed: int) -> None:
     left = [blow for blow in blows(seed, kills) if blow.number not in done]
+    # A bench that was killed itself may have left it cut.
+    lab.cluster.heal_edge()
     with lab.namespace("kills") as namespace:
         runs = Runs(lab, namespace)
         with step("starting the environments"):
