@@ -1,8 +1,11 @@
 """PPO through a real server of environments."""
 
+from pathlib import Path
+
 import pytest
 from environment_process import environment_server
 from flaky_environment import BREAKS_AT, LENGTH
+from innervate_environments.client import VectorEnvironment
 from innervate_rl.errors import RunError
 from innervate_rl.experience.reader import ExperienceReader
 from innervate_rl.ppo.trainer import train
@@ -62,6 +65,29 @@ def test_a_server_that_died_changes_nothing_but_the_count(make_seed):
     assert after["rollouts"]["infrastructure"] >= 4
 
 
+def test_an_environment_that_was_changed_is_not_learned_in(seed):
+    def change(line):
+        if line.step == CUT_AT:
+            server.kill()
+            config.write_text(config.read_text().replace('"maxEpisodeSteps": 500', '"maxEpisodeSteps": 400'))
+            server.start_again()
+
+    with environment_server("CartPole-v1", instancesPerProcess=8, maxEpisodeSteps=500) as server:
+        config = Path(server.endpoint.removeprefix("unix:")).with_name("config.json")
+        with pytest.raises(ConfigError, match=r"changed since the run began: environment was .* another run"):
+            run(seed, server, change)
+        assert not (seed.files / "result.json").exists()
+        # Nor does another attempt go on with what was learned before.
+        with pytest.raises(ConfigError, match="changed since the run began"):
+            run(seed, server, attempt=1)
+
+
+def test_an_environment_that_the_run_was_not_made_for_is_refused(seed, cartpole):
+    where = {"name": "cart", "endpoint": cartpole.endpoint, "chain": {"environment": "sha256:other"}}
+    with pytest.raises(ConfigError, match="environment was sha256:other and is sha256:"):
+        train(seed.settings(environment=where), lambda _line: None)
+
+
 def test_broken_episodes_are_counted_and_never_rewarded(seed):
     with environment_server("flaky_environment:Flaky-v0", options={"share": "0.3"}) as server:
         run(seed, server, experience={"keep": "All", "maxEpisodes": 1000})
@@ -112,3 +138,42 @@ def test_an_environment_that_stays_away_fails_the_run_and_not_forever(seed, monk
     ):
         run(seed, server, lambda line: server.kill() if line.step == CUT_AT else None)
     assert not (seed.files / "result.json").exists()
+
+
+def test_an_outage_counts_from_its_own_beginning(make_seed, monkeypatch):
+    # So short that whatever was before an outage would make it too long.
+    monkeypatch.setattr("innervate_rl.ppo.remote._GONE_SECONDS", 0.0)
+    whole, shaken = make_seed("whole"), make_seed("shaken")
+    with environment_server("CartPole-v1", instancesPerProcess=8) as server:
+        run(whole, server)
+        kills = []
+        training = evaluating = 0
+        ended = False
+        step = VectorEnvironment.step
+
+        def killing(self, actions, *, slots=None):
+            nonlocal training, evaluating, ended
+            training += slots is None
+            evaluating += trained
+            # Twice within the second rollout of 8 steps, further the second time; in the evaluation before
+            # any episode ended, and after one did.
+            if (slots is None and training in (11, 16)) or evaluating == 3 or (ended and len(kills) == 3):
+                kills.append(training)
+                server.kill()
+                server.start_again()
+            answer = step(self, actions, slots=slots)
+            ended = trained and bool(answer.terminated.any())
+            return answer
+
+        trained = False
+
+        def tell(line):
+            nonlocal trained
+            trained = line.step == 320
+
+        monkeypatch.setattr(VectorEnvironment, "step", killing)
+        run(shaken, server, tell)
+    assert len(kills) == 4
+    calm, after = whole.result(), shaken.result()
+    assert after["parameters"] == calm["parameters"]
+    assert after["reward"] == calm["reward"]

@@ -70,6 +70,11 @@ class Evaluation:
         self._played: dict[int, list[_Step]] = {}
         self._void = Void()
 
+    @property
+    def played(self) -> int:
+        """Valid episodes so far."""
+        return len(self._played)
+
     def go_on(self, environment: VectorEnvironment) -> None:
         """Play what is missing.
 

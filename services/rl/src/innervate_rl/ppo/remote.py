@@ -17,6 +17,7 @@ from innervate_environments.client import (
 from innervate_service.config import ConfigError
 
 from innervate_rl import stopping
+from innervate_rl.chain import require_same
 from innervate_rl.errors import RunError
 from innervate_rl.ppo import network
 from innervate_rl.ppo import rollout as compiled
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from innervate_rl.settings import Settings
 
 _GONE_SECONDS: Final = 300.0
-"""How long an environment may be away before the run fails; another attempt waits again."""
+"""How long an outage may last before the run fails; another attempt waits again."""
 _ANSWER_SECONDS: Final = 60.0
 """How long an answer may take: the service itself ends a step that hangs earlier."""
 _PAUSE_SECONDS: Final = 0.2
@@ -76,7 +77,8 @@ class Remote:
     Raises
     ------
     ConfigError
-        The environment is none that PPO can learn in, or refuses.
+        The environment is none that PPO can learn in, or refuses, or is not the one that the run was
+        made for. Every method that finds another one after an outage raises it, too.
     RunError
         It is away for too long.
     """
@@ -96,9 +98,14 @@ class Remote:
         """Number of the next episode."""
         self._lost = Void()
         """Episodes that were lost since the last rollout."""
+        self._since: float | None = None
+        """When the outage began that lasts."""
+        self._furthest = -1
+        """Step of the rollout that was answered, in whichever attempt at it."""
         self._act = jax.jit(compiled.act)
         self._likeliest = jax.jit(lambda *at: jnp.argmax(network.logits(*at), axis=-1))
         self._noise = jax.jit(self._draw)
+        self.chain: Mapping[str, str] = where.chain
         try:
             self._about = self._persist(self._open).describe
         except EnvironmentRefused as error:
@@ -106,7 +113,7 @@ class Remote:
         self.observation_size, self.actions, self._first = sizes(self._about)
         self._observations: Numbers = np.zeros((count, self.observation_size), np.float32)
         told = {name: digest for name, digest in self._about.chain._asdict().items() if digest}
-        self.chain: Mapping[str, str] = {**where.chain, **told}
+        self.chain = {**where.chain, **told}
 
     def state(self) -> Any:
         """See `Source`."""
@@ -114,10 +121,12 @@ class Remote:
 
     def notes(self) -> dict[str, Any]:
         """See `Source`."""
-        return {"next": self._next, "slots": [list(slot) for slot in self._slots]}
+        slots = [list(slot) for slot in self._slots]
+        return {"next": self._next, "slots": slots, "chain": dict(self.chain)}
 
     def restore(self, state: Any, notes: Mapping[str, Any]) -> None:
         """See `Source`."""
+        require_same(notes["chain"], self.chain)
         self._observations = np.array(state["observations"])
         self._next = notes["next"]
         self._slots = [Slot(*slot) for slot in notes["slots"]]
@@ -127,6 +136,7 @@ class Remote:
         """See `Source`."""
         noise = np.asarray(self._noise(iteration))
         observations, slots, following = self._observations, list(self._slots), self._next
+        self._furthest = -1
 
         def attempt() -> Rollout:
             # What an attempt did that was cut short is forgotten: this one starts at the last update's end.
@@ -148,7 +158,17 @@ class Remote:
             seed=lambda number: self._episode_seed(STREAM_EVALUATION, number),
             first_action=self._first,
         )
-        self._serve(lambda: evaluation.go_on(self._environment or self._open()))
+
+        def attempt() -> None:
+            played = evaluation.played
+            try:
+                evaluation.go_on(self._environment or self._open())
+            except EnvironmentLost:
+                if evaluation.played > played:
+                    self._since = None
+                raise
+
+        self._serve(attempt)
         return evaluation.outcome()
 
     def close(self) -> None:
@@ -177,6 +197,7 @@ class Remote:
             actions, logprobs = self._act(parameters, self._observations, noise[time_step])
             batch.actions[time_step], batch.logprobs[time_step] = actions, logprobs
             answer = environment.step(batch.actions[time_step].astype(np.int64) + self._first)
+            self._advance(time_step)
             self._observations = flat(answer.observations)
             batch.finals[time_step] = self._observations
             rewards = np.nan_to_num(answer.rewards)
@@ -204,6 +225,14 @@ class Remote:
             self._slots[place] = slot._replace(reward=float(sums[place]))
         batch = batch._replace(last=self._observations)
         return Rollout(batch, len(returns), sum(returns), sum(lengths), void, failures)
+
+    def _advance(self, time_step: int) -> None:
+        """Take an outage for over where a rollout gets further than before.
+
+        That a call was answered is not enough: what always dies at the same step would be tried forever.
+        """
+        if time_step > self._furthest:
+            self._furthest, self._since = time_step, None
 
     def _begin(self, environment: VectorEnvironment, slots: Sequence[int]) -> Void:
         """Begin the next episode in each of these slots; gives what could not be begun."""
@@ -246,6 +275,12 @@ class Remote:
             )
         except (OSError, ValueError) as error:
             raise EnvironmentLost(f"no connection can be made: {error}") from error
+        # Whoever answers after an outage may be another environment by the same name.
+        try:
+            require_same(self.chain, self._environment.describe.chain)
+        except ConfigError:
+            self._lose()
+            raise
         return self._environment
 
     def _ready(self) -> VectorEnvironment:
@@ -301,15 +336,21 @@ class Remote:
 
     def _persist(self, attempt: Callable[[], T]) -> T:
         """Try until it works; an environment that stays away fails the run."""
-        since, pause = time.monotonic(), _PAUSE_SECONDS
+        pause = _PAUSE_SECONDS
         while True:
             try:
-                return attempt()
+                answer = attempt()
             except EnvironmentLost as error:
+                now = time.monotonic()
+                if self._since is None:
+                    self._since, pause = now, _PAUSE_SECONDS
                 if self._environment is not None:
                     self._lost = self._lost.plus(Void(infrastructure=len(self._slots)))
                 self._lose()
-                if stopping.told() or time.monotonic() - since > _GONE_SECONDS:
+                if stopping.told() or now - self._since > _GONE_SECONDS:
                     raise RunError(f"the environment at {self._endpoint} is away: {error}") from error
+            else:
+                self._since = None
+                return answer
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
