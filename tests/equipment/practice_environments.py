@@ -24,6 +24,7 @@ class Fragile(gymnasium.Env[dict[str, Any], int]):
         )
         self.action_space = gymnasium.spaces.Discrete(5)
         self._steps = 0
+        self._worth = 1.0
         self._child = subprocess.Popen(["sleep", "600"]) if child else None
 
     def reset(
@@ -34,6 +35,7 @@ class Fragile(gymnasium.Env[dict[str, Any], int]):
         if options.get("refuse"):
             raise ValueError("refused, as asked")
         self._steps = options.get("start", 0)
+        self._worth = float(options.get("worth", 1.0))
         return self._seen(), {"process": os.getpid(), "child": self._child and self._child.pid}
 
     def step(self, action: int) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
@@ -44,7 +46,7 @@ class Fragile(gymnasium.Env[dict[str, Any], int]):
         while action == HANG:
             time.sleep(1)
         self._steps += 1
-        return self._seen(), 1.0, action == FINISH, False, {}
+        return self._seen(), self._worth, action == FINISH, False, {}
 
     def _seen(self) -> dict[str, Any]:
         return {"count": np.array([self._steps], np.float32), "kind": self._steps % 3}

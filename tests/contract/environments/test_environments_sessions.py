@@ -47,6 +47,23 @@ def test_episodes_follow_each_other_within_a_step(fragile: LocalServer) -> None:
     assert steps.observations[0].tolist() == [1, 0, 1, 0]
 
 
+@pytest.mark.parametrize("autoreset", [True, False])
+def test_a_reward_that_is_not_finite_voids_its_episode(fragile: LocalServer, *, autoreset: bool) -> None:
+    worth = ["nan", "2", "-inf", "inf"]
+    with VectorEnvironment.open(fragile.endpoint, slots=4, autoreset=autoreset) as environment:
+        environment.reset(options=[{"worth": each} for each in worth])
+        steps = environment.step(_acted(WALK, WALK, FINISH, WALK))
+        assert {at: (failure.reason, failure.message) for at, failure in steps.errors.items()} == {
+            at: (Reason.FAILED, f"ValueError: the environment gave a reward of {worth[at]}: must be finite")
+            for at in (0, 2, 3)
+        }
+        assert steps.rewards[1] == 2
+        assert np.isnan(steps.rewards[[0, 2, 3]]).all()
+        assert not steps.terminated.any(), "a void episode has no end"
+        assert not environment.reset(slots=[0, 2, 3]).errors
+        assert environment.step(_acted(WALK, WALK, WALK, WALK)).rewards.tolist() == [1, 2, 1, 1]
+
+
 def test_without_autoreset_an_ended_slot_waits_for_its_reset(fragile: LocalServer) -> None:
     with VectorEnvironment.open(fragile.endpoint, slots=2, autoreset=False) as environment:
         before = environment.step(_acted(WALK, WALK))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -136,6 +137,7 @@ class Process:
             try:
                 observation, reward, terminated, truncated, info = self._instances[place].step(action)
                 observations[at] = observation
+                _require_finite(reward)
             except Exception as error:  # noqa: BLE001  an environment may raise anything
                 self._fail(answer, at, place, error)
                 continue
@@ -218,6 +220,11 @@ class Process:
     def _enter(self, place: int, phase: Phase) -> None:
         self._begun += 1
         PROGRESS.pack_into(self._progress, 0, self._begun, place, phase)
+
+
+def _require_finite(reward: float) -> None:
+    if not math.isfinite(reward):
+        raise ValueError(f"the environment gave a reward of {reward}: must be finite")
 
 
 def _finished(

@@ -200,7 +200,8 @@ class Remote:
             self._advance(time_step)
             self._observations = flat(answer.observations)
             batch.finals[time_step] = self._observations
-            rewards = np.nan_to_num(answer.rewards)
+            rewards = answer.rewards.copy()
+            rewards[list(answer.errors)] = 0.0
             sums += rewards
             batch.rewards[time_step] = rewards
             batch.terminated[time_step], batch.truncated[time_step] = answer.terminated, answer.truncated
