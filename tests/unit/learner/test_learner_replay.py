@@ -139,6 +139,35 @@ def test_who_begins_last_writes_whatever_its_number(tmp_path):
     assert resumed.load({"a": 0.0}) == (2, {"a": 2.0})
 
 
+def test_who_begins_removes_what_kills_left_half_written(tmp_path):
+    root = tmp_path / "c"
+    code = (
+        "import os, sys; from pathlib import Path; "
+        "from innervate_learner.checkpoint import Checkpoints; "
+        "kept = Checkpoints(Path(sys.argv[1]), 0); kept.begin(); kept.save(1, {'a': 1.0}); "
+        "os.fsync = lambda file: os._exit(9); kept.save(2, {'a': 2.0})"
+    )
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", code, str(root)], check=False).returncode == 9
+        names = sorted(path.name for path in root.iterdir())
+        assert len(names) == 3, "the fence, the first checkpoint and one half of a second"
+        assert names[0].startswith(".state.npz.0.")
+    resumed = Checkpoints(root, 1)
+    resumed.begin()
+    assert sorted(path.name for path in root.iterdir()) == ["attempt", "state.npz"]
+    assert resumed.load({"a": 0.0}) == (1, {"a": 1.0})
+
+
+def test_a_save_that_another_attempt_cut_short_is_fenced(tmp_path, monkeypatch):
+    first, second = Checkpoints(tmp_path / "c", 0), Checkpoints(tmp_path / "c", 1)
+    first.begin()
+    first.save(1, {"a": 1.0})
+    monkeypatch.setattr("os.fsync", lambda _file: second.begin())
+    with pytest.raises(FencedError, match="attempt 1 has begun"):
+        first.save(2, {"a": 2.0})
+    assert second.load({"a": 0.0}) == (1, {"a": 1.0})
+
+
 def test_notes_come_back_with_the_checkpoint_they_were_saved_with(tmp_path):
     kept = Checkpoints(tmp_path / "c", 0)
     kept.begin()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -59,6 +60,10 @@ class Checkpoints:
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         self._replace(_FENCE, self._claim.encode())
+        # What kills left half written; whoever is still at it is shut out, and is told so where it ends.
+        for name in (_FENCE, _STATE):
+            for partial in self._directory.glob(f".{name}.*"):
+                partial.unlink(missing_ok=True)
 
     def check(self) -> None:
         """Make sure that nobody has begun after this attempt.
@@ -95,7 +100,12 @@ class Checkpoints:
             np.savez(file, **arrays)  # type: ignore[arg-type]  # the names are no options
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(self._directory / _STATE)
+        try:
+            partial.replace(self._directory / _STATE)
+        except FileNotFoundError:
+            # Whoever begins removes what others have half written.
+            self.check()
+            raise
         return f"{self._directory.name}/{step}"
 
     def load(self, like: Any) -> tuple[int, Any]:
@@ -147,8 +157,12 @@ class Checkpoints:
 
     def _replace(self, name: str, content: bytes) -> None:
         partial = self._partial(name)
-        partial.write_bytes(content)
-        partial.replace(self._directory / name)
+        while True:
+            partial.write_bytes(content)
+            # Somebody who begins at the same time may have removed it.
+            with contextlib.suppress(FileNotFoundError):
+                partial.replace(self._directory / name)
+                return
 
 
 def identity(**decisive: Any) -> str:
