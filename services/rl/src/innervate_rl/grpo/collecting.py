@@ -203,14 +203,18 @@ class Collector:
         return found
 
     def _positions(self, count: int) -> list[int]:
-        if len(self._aside) == self._order.count:
-            raise RunError(f"all {self._order.count} training tasks are set aside: none could be asked")
-        found, self._owed = self._owed[:count], self._owed[count:]
-        while len(found) < count:
-            found.append(self._next)
-            self._next += 1
-        kept = [position for position in found if self._order.task(position) not in self._aside]
-        return kept or self._positions(count)
+        while len(self._aside) < self._order.count:
+            found, self._owed = self._owed[:count], self._owed[count:]
+            while len(found) < count:
+                found.append(self._next)
+                self._next += 1
+            kept = [position for position in found if self._order.task(position) not in self._aside]
+            if kept:
+                return kept
+        raise RunError(
+            f"all {self._order.count} training tasks are set aside: none could be asked, "
+            "or none of their answers judged"
+        )
 
 
 def texts_of(model: Model, answers: Answers) -> list[str]:
