@@ -11,7 +11,7 @@ from innervate_environments.episodes import Failure, Named, Reason, Role
 from innervate_environments.spaces import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from innervate_rl.grpo.puzzles import Puzzle
 
@@ -52,9 +52,14 @@ class ScriptedTasks:
         self.times = 1
         self.unreachable: dict[int, Failure] = {}
         """Training tasks that cannot even be begun."""
+        self.evaluation_failing: dict[int, Iterator[Failure]] = {}
+        """Evaluation tasks whose answers are not judged, as often as there is a failure."""
+        self.evaluation_unreachable: dict[int, Iterator[Failure]] = {}
+        """Evaluation tasks that cannot be begun, as often as there is a failure."""
         self.lost_steps: set[int] = set()
         """Steps, counted from 0, at which the server is lost; None of their answers is judged."""
         self.opened = 0
+        self.chain = Chain("sha256:e", "", "sha256:r", "sha256:t")
         self.capacity = 64
         self._leased = 0
         self._steps = 0
@@ -69,7 +74,7 @@ class ScriptedTasks:
             action_space=Text(1000),
             rewards=(Reward("right", "1.0", Role.TRAINED), Reward("strict", "1.0", Role.HELD_OUT)),
             max_episode_steps=1,
-            chain=Chain("sha256:e", "", "sha256:r", "sha256:t"),
+            chain=self.chain,
             capacity=self.capacity,
             free=self.capacity,
             training_tasks=len(self._puzzles["training"]),
@@ -96,8 +101,13 @@ class ScriptedTasks:
         errors, prompts = {}, []
         for place, (slot, option) in enumerate(zip(slots, options, strict=True)):
             split, task = option["split"], option["task"]
-            if split == "training" and task in self.unreachable:
-                errors[place] = self.unreachable[task]
+            unreachable = (
+                self.unreachable.get(task)
+                if split == "training"
+                else next(self.evaluation_unreachable.get(task, iter(())), None)
+            )
+            if unreachable:
+                errors[place] = unreachable
                 prompts.append("")
             else:
                 self._at[slot] = split, task
@@ -125,7 +135,7 @@ class ScriptedTasks:
 
     def _fails(self, split: str, task: int, first: set[int]) -> Failure | None:
         if split != "training":
-            return None
+            return next(self.evaluation_failing.get(task, iter(())), None)
         if task in self.failing:
             return self.failing[task]
         if task in self.failing_once and (task in first or self._failed[task] < self.times):

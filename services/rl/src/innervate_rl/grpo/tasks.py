@@ -16,6 +16,7 @@ from innervate_environments.episodes import Failure, Reason, Role
 from innervate_service.config import ConfigError
 
 from innervate_rl import stopping
+from innervate_rl.chain import require_same
 from innervate_rl.errors import RunError
 
 if TYPE_CHECKING:
@@ -99,13 +100,29 @@ class Tasks:
         Answers that are judged together; fewer where the environment has not so many slots.
     outage_seconds
         Time without any answer after which it is given up.
+    chain
+        Digests of the environment that the run was made for, as far as they are known.
+
+    Raises
+    ------
+    ConfigError
+        The environment is another one. Every method that finds another one after an outage raises it, too.
     """
 
-    def __init__(self, connect: Callable[[int], Environment], *, slots: int, outage_seconds: float) -> None:
+    def __init__(
+        self,
+        connect: Callable[[int], Environment],
+        *,
+        slots: int,
+        outage_seconds: float,
+        chain: Mapping[str, str] | None = None,
+    ) -> None:
         self._connect = connect
         self._wanted = self._slots = slots
         self._outage_seconds = outage_seconds
         self._environment: Environment | None = None
+        self.chain: dict[str, str] = dict(chain or {})
+        """Digests of all that decides what an answer is worth."""
         self._since: float | None = None
         """When the outage began that lasts."""
         self._pause = _FIRST_PAUSE
@@ -214,7 +231,18 @@ class Tasks:
             self._slots = min(self._wanted, one.describe.capacity)
             one.close()
             self._environment = self._connect(self._slots)
+            self._recognize(self._environment)
         return self._environment
+
+    def _recognize(self, environment: Environment) -> None:
+        """Make sure that it is the one from before: what is known of prompts and tasks holds for no other."""
+        told = environment.describe.chain
+        try:
+            require_same(self.chain, told)
+        except ConfigError:
+            self.close()
+            raise
+        self.chain |= {name: digest for name, digest in told._asdict().items() if digest}
 
     def _insist(self, ask: Callable[[], T]) -> T:
         with self._turn:
