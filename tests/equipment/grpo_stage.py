@@ -79,7 +79,7 @@ class Stage(NamedTuple):
 
     def environment(self, *, attempt: int = 0, run: str = "run", **changed: Any) -> dict[str, str]:
         """What a pod is told; `changed` are parts of its configuration, hyperparameters by name."""
-        names = {"steps", "seed", "lag", "every", "keep", "publish", "seconds"}
+        names = {"steps", "seed", "lag", "every", "keep", "publish", "seconds", "evaluated"}
         texts = {name: value for name, value in changed.items() if name not in names}
         store = f"file://{self.root / 'store'}"
         document = {
@@ -91,7 +91,7 @@ class Stage(NamedTuple):
             "budget": {"steps": changed.get("steps", 48), "seconds": changed.get("seconds")},
             "staleness": {"maxPolicyLag": changed.get("lag", 0)},
             "checkpoint": {"everySteps": changed.get("every", 16)},
-            "evaluation": {"episodes": EVALUATION},
+            "evaluation": {"episodes": changed.get("evaluated", EVALUATION)},
             "experience": {"keep": changed.get("keep", "None"), "maxEpisodes": 1000},
             "publish": {"uri": f"file://{self.root / 'output'}"} if changed.get("publish") else None,
         }

@@ -1,5 +1,6 @@
 """Rollouts: what is asked, what becomes of answers that nobody judged, and how far ahead they are made."""
 
+import itertools
 import math
 import threading
 
@@ -10,12 +11,13 @@ from innervate_environments.episodes import Reason, Role
 from innervate_rl.errors import RunError
 from innervate_rl.grpo.ahead import Ahead
 from innervate_rl.grpo.collecting import Collector, experience_of
-from innervate_rl.grpo.evaluating import evaluate
+from innervate_rl.grpo.evaluating import Episode, evaluate
 from innervate_rl.grpo.hyperparameters import Hyperparameters
 from innervate_rl.grpo.prompts import Cursor, Order
 from innervate_rl.grpo.puzzles import Puzzle
-from innervate_rl.grpo.recording import means
+from innervate_rl.grpo.recording import means, of_tasks, over_tasks
 from innervate_rl.grpo.tasks import Answer, Judged, Tasks, Voided
+from innervate_service.config import ConfigError
 from scripted_tasks import HUNG, UNVERIFIED, ScriptedTasks
 
 CHOSEN = Hyperparameters.model_validate(SMALL)
@@ -185,11 +187,97 @@ def test_whoever_waits_for_rollouts_learns_why_there_are_none(tiny, scripted):
 
 def test_an_evaluation_asks_what_training_never_does(tiny, scripted):
     scripted.failing = dict.fromkeys(range(TRAINING), HUNG)
-    episodes = evaluate(tiny, CHOSEN, tasks_of(scripted), episodes=EVALUATION + 3, version=0, seed=0)
+    evaluation = evaluate(tiny, CHOSEN, tasks_of(scripted), episodes=EVALUATION + 3, version=0, seed=0)
+    episodes = evaluation.complete()
     assert {one.split for one in scripted.handed} == {"evaluation"}
     assert [one.task for one in episodes] == [*range(EVALUATION), 0, 1, 2]
     assert all(one.judged.failure is None for one in episodes)
     assert all(len(one.tokens) == len(one.logprobs) > 0 for one in episodes)
+
+
+def test_what_fails_in_an_evaluation_is_asked_again(tiny, scripted):
+    undisturbed = evaluate(tiny, CHOSEN, tasks_of(scripted), episodes=EVALUATION, version=0, seed=0)
+    scripted.evaluation_failing = {1: iter([HUNG, UNVERIFIED])}
+    scripted.evaluation_unreachable = {4: iter([HUNG, HUNG])}
+    tasks = tasks_of(scripted)
+    again = evaluate(tiny, CHOSEN, tasks, episodes=EVALUATION, version=0, seed=0)
+    assert again == undisturbed
+    assert tasks.voided == Voided(infrastructure=1, verifier=1, late=1)
+
+
+def test_an_evaluation_that_misses_episodes_says_which_and_why(tiny):
+    training, evaluation = kinds()
+    evaluation[2] = Puzzle("Reverse this. " * 9, "")
+    scripted = ScriptedTasks(training, evaluation)
+    scripted.evaluation_failing = {1: itertools.repeat(UNVERIFIED)}
+    scripted.evaluation_unreachable = {4: itertools.repeat(HUNG)}
+    tasks = tasks_of(scripted)
+    found = evaluate(tiny, CHOSEN, tasks, episodes=EVALUATION + 2, version=0, seed=0)
+    assert [one.task for one in found.episodes] == [0, 3, 5, 6, 7, 0]
+    assert tasks.voided == Voided(verifier=2 * CHOSEN.rollout_tries)
+    with pytest.raises(RunError) as error:
+        found.complete()
+    assert str(error.value) == (
+        "4 of 10 episodes of the evaluation could not be judged: "
+        "1 of task 2: the prompt is empty, or longer than promptTokens 24; "
+        "1 of task 4: took too long; 2 of task 1: the verifier is gone"
+    )
+
+
+def test_each_task_of_an_evaluation_weighs_the_same():
+    def episode(task, reward, strict):
+        return Episode(task, str(task), "", "", [], [], Judged(reward, {"strict": strict}))
+
+    each = of_tasks(
+        [episode(0, 1.0, 0.0), episode(1, 0.0, 0.0), episode(0, 0.0, 1.0), episode(0, 1.0, 1.0)],
+        {"strict": Role.HELD_OUT},
+    )
+    assert [one.reward for one in each] == [pytest.approx(2 / 3), 0.0]
+    found = over_tasks(each)
+    assert found == (pytest.approx(1 / 3), pytest.approx(1 / 3), None)
+    assert found.gap == pytest.approx(0)
+
+
+def test_thousands_of_tasks_may_be_aside(tiny):
+    count, only = 8000, 7999
+    order = Order(count, seed=0)
+    scripted = ScriptedTasks(kinds()[0][:1] * count, [])
+    aside = tuple(task for task in range(count) if task != order.task(only))
+    collector = Collector(
+        model=tiny,
+        chosen=CHOSEN,
+        tasks=tasks_of(scripted),
+        order=order,
+        cursor=Cursor(aside=aside),
+        seed=0,
+        patient=True,
+    )
+    batch = collector.collect(tiny.parameters, version=0)
+    assert {group.task for group in batch.groups} == {order.task(only)}
+    assert batch.groups[0].position == only
+    assert len(batch.groups) == CHOSEN.prompts
+
+
+def test_another_environment_after_an_outage_is_refused(scripted):
+    tasks = tasks_of(scripted)
+    assert tasks.prompts([0], "training") == [kinds()[0][0].prompt]
+    scripted.lost_steps = {0}
+    scripted.chain = scripted.chain._replace(environment="sha256:other", tasks="sha256:other", image="i")
+    with pytest.raises(ConfigError) as error:
+        tasks.judge([Answer(0, "1")], "training")
+    assert str(error.value) == (
+        "the environment changed since the run began: environment was sha256:e and is sha256:other; "
+        "tasks was sha256:t and is sha256:other; create another run"
+    )
+    assert scripted.handed == []
+
+
+def test_an_environment_other_than_the_run_was_made_for_is_refused(scripted):
+    known = {"tasks": "sha256:t", "rewards": "", "image": "sha256:i"}
+    same = Tasks(scripted.connect, slots=1, outage_seconds=0.1, chain=known)
+    assert same.chain == {**known, "environment": "sha256:e", "rewards": "sha256:r"}
+    with pytest.raises(ConfigError, match="tasks was sha256:old and is sha256:t; create another run"):
+        Tasks(scripted.connect, slots=1, outage_seconds=0.1, chain=known | {"tasks": "sha256:old"})
 
 
 def test_a_reward_that_is_no_number_is_none(scripted):

@@ -13,9 +13,10 @@ from innervate_releases.location import open_store
 from innervate_releases.transfer import fetch, read_manifest, sign
 from innervate_rl import curves
 from innervate_rl.errors import RunError
-from innervate_rl.experience import parts
-from innervate_rl.grpo import training
+from innervate_rl.experience import parts, writer
+from innervate_rl.grpo import releases, training
 from innervate_rl.grpo.prompts import Order
+from innervate_rl.grpo.puzzles import Puzzle
 from innervate_service.config import ConfigError
 from scripted_tasks import HUNG, UNVERIFIED, ScriptedTasks
 
@@ -38,7 +39,7 @@ def test_a_run_leaves_curves_and_a_result(stage, scripted):
     assert result["rollouts"] == {"valid": 48 + EVALUATION, "infrastructure": 0, "verifier": 0}
     assert result["gap"] == pytest.approx(result["reward"] - result["heldOut"])
     assert result["chain"]["tasks"] == "sha256:t"
-    assert [line.step for line in said if not line.metrics] == [0, 16, 32, 48]
+    assert [line.step for line in said if not line.metrics] == [0, 16, 32, 48, 48]
     assert said[-1].prompts_consumed == TRAINING
 
 
@@ -200,6 +201,96 @@ def test_a_later_attempt_shuts_out_the_earlier(stage, scripted):
 
     with pytest.raises(FencedError):
         stage.train(scripted, tell, attempt=0)
+
+
+def test_an_attempt_that_was_shut_out_leaves_the_curves_alone(stage, scripted):
+    def tell(line):
+        if line.step == 16 and line.metrics:
+            stage.train(fresh(), attempt=1, every=1000)
+
+    with pytest.raises(FencedError):
+        stage.train(scripted, tell, attempt=0, every=1000)
+    points = curves.read(stage.root / "run" / "seeds" / "0" / curves.FILE)
+    assert [point["step"] for point in points] == [16, 32, 48]
+
+
+def test_a_run_that_could_not_be_published_is_evaluated_once(stage, scripted, monkeypatch):
+    # Each part takes the place of those before it, so that the evaluation's flush moves the first one.
+    monkeypatch.setattr(writer, "_SPILL_ROWS", 0)
+    undisturbed = stage.train(scripted, run="undisturbed", keep="Best", every=16, publish=True)
+
+    def full(*_):
+        raise RunError("the store is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(releases, "publish", full)
+        with pytest.raises(RunError, match="the store is full"):
+            stage.train(fresh(), run="failed", keep="Best", every=16, publish=True)
+    directory = stage.root / "failed" / "seeds" / "0" / "experience"
+    before = [part.path.name for part in parts.current(directory)]
+    assert before != ["part-00000000.parquet"]
+    environment = fresh()
+    resumed = stage.train(environment, run="failed", attempt=1, keep="Best", every=16, publish=True)
+    assert environment.handed == []
+    assert resumed == undisturbed
+    assert [part.path.name for part in parts.current(directory)] == before
+
+
+def test_a_task_that_is_asked_again_tells_nothing_new(stage):
+    learned, evaluation = kinds()
+
+    def by_task(puzzle, _text):
+        return int(puzzle.answer[0]) / 9
+
+    few, once = (
+        stage.train(
+            ScriptedTasks(learned, evaluation[:4], reward=by_task), run=f"run-{count}", evaluated=count
+        ).result
+        for count in (EVALUATION, 4)
+    )
+    assert (few.episodes, once.episodes) == (EVALUATION, 4)
+    assert few.low < few.reward < few.high
+    assert (few.reward, few.low, few.high) == (once.reward, once.low, once.high)
+
+
+def test_an_evaluation_with_an_episode_missing_is_no_result(stage, scripted):
+    scripted.evaluation_failing = {3: itertools.repeat(UNVERIFIED)}
+    with pytest.raises(RunError, match="1 of 8 episodes of the evaluation could not be judged: 1 of task 3"):
+        stage.train(scripted, evaluateEvery="2")
+    seed = stage.root / "run" / "seeds" / "0"
+    assert not (seed / "result.json").exists()
+    points = curves.read(seed / curves.FILE)
+    assert [point["evaluationVoid"] for point in points if point["step"] in {0, 32}] == [1, 1]
+    assert not any("evaluation" in point for point in points)
+    # Once it can be judged, only the evaluation is missing.
+    environment = fresh()
+    result = stage.train(environment, attempt=1, evaluateEvery="2").result
+    assert {one.split for one in environment.handed} == {"evaluation"}
+    assert result.episodes == EVALUATION
+
+
+def test_tasks_that_cannot_be_evaluated_are_refused_before_training(stage):
+    learned, evaluation = kinds()
+    evaluation[2] = Puzzle("Reverse this. " * 9, "")
+    environment = ScriptedTasks(learned, evaluation)
+    with pytest.raises(
+        ConfigError, match="promptTokens 24 is too few for 1 of the evaluation's tasks: task 2"
+    ):
+        stage.train(environment)
+    assert environment.handed == []
+
+
+def test_another_attempt_in_a_changed_environment_is_refused(stage, scripted, monkeypatch):
+    with monkeypatch.context() as patch:
+        asked = itertools.count()
+        patch.setattr(training.stopping, "told", lambda: next(asked) == 2)
+        with pytest.raises(RunError, match="told to stop"):
+            stage.train(scripted)
+    environment = fresh()
+    environment.chain = environment.chain._replace(tasks="sha256:other")
+    with pytest.raises(ConfigError, match="tasks was sha256:t and is sha256:other; create another run"):
+        stage.train(environment, attempt=1)
+    assert environment.handed == []
 
 
 def test_time_ends_a_run_too(stage, scripted, monkeypatch):

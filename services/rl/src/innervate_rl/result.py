@@ -38,7 +38,7 @@ class Result(NamedTuple):
     """Mean over the evaluation episodes."""
     low: float
     high: float
-    """95 % interval of the mean over episodes."""
+    """95 % interval of the mean: over episodes, or over tasks where a language model answers tasks."""
     rollouts: Rollouts
     chain: Mapping[str, str]
     """Digests of all that decides what an episode is worth."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -44,6 +45,25 @@ def means(judged: Iterable[Judged], roles: Mapping[str, Role]) -> Means:
         _mean([one.reward for one in valid]),
         _mean([one.held_out for one in seen if one.held_out is not None]),
         _mean([one.canary for one in seen if one.canary is not None]),
+    )
+
+
+def of_tasks(episodes: Iterable[Episode], roles: Mapping[str, Role]) -> list[Means]:
+    """Each task's means over its episodes.
+
+    A task is the unit of an evaluation: its answers are alike, and all the same at temperature 0, so that
+    they say less together than as many answers to different tasks.
+    """
+    own: dict[int, list[Judged]] = defaultdict(list)
+    for one in episodes:
+        own[one.task].append(one.judged)
+    return [means(judged, roles) for judged in own.values()]
+
+
+def over_tasks(tasks: Sequence[Means]) -> Means:
+    """Means in which each task weighs the same."""
+    return Means(
+        *(_mean([value for value in values if value is not None]) for values in zip(*tasks, strict=True))
     )
 
 

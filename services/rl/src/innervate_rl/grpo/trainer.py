@@ -16,7 +16,7 @@ from innervate_rl.errors import RunError
 from innervate_rl.experience import Split
 from innervate_rl.experience.parts import PartError
 from innervate_rl.grpo import recording, releases
-from innervate_rl.grpo.evaluating import evaluate
+from innervate_rl.grpo.evaluating import check_prompts, evaluate
 from innervate_rl.grpo.hyperparameters import Hyperparameters
 from innervate_rl.grpo.tasks import Tasks
 from innervate_rl.grpo.training import Files, Training
@@ -59,7 +59,7 @@ def train(
     ConfigError
         The settings cannot be used.
     RunError
-        There was no environment, or not one answer could be judged.
+        There was no environment, or an answer of the evaluation could not be judged, or none of the training.
     innervate_releases.errors.ReleaseError
         The base release is wrong, or a store does not answer.
     FencedError
@@ -83,40 +83,47 @@ def train(
         connect or _connect(settings, chosen),
         slots=min(chosen.slots, chosen.rows),
         outage_seconds=chosen.outage_seconds,
+        chain=settings.configuration.environment.chain,
     )
     try:
         _check_tasks(tasks)
         files = Files(checkpoints, Curves(settings.directory), tell)
         training = Training(settings, chosen, model=base.model, tasks=tasks, files=files)
         with training.experience:
-            ended = training.run()
-            count = settings.configuration.evaluation.episodes
-            with _tracer.start_as_current_span("evaluate", attributes={"innervate.rl.episodes": count}):
-                episodes = evaluate(
-                    training.trained,
-                    chosen,
-                    tasks,
-                    episodes=count,
-                    version=training.progress.updates,
-                    seed=settings.configuration.seed,
-                )
-            result = _result(settings, training, tasks, episodes, ended)
-            names = tuple(reward.name for reward in tasks.describe.rewards)
-            training.experience.append_turns(
-                recording.turns_of_episodes(episodes, names),
-                iteration=training.progress.updates,
-                policy=result.parameters,
-                split=Split.EVALUATION,
-            )
-            training.experience.flush()
+            result = training.result or _learn(settings, chosen, training, tasks)
     except PartError as error:
         raise RunError(str(error)) from error
     finally:
         tasks.close()
     checkpoints.check()
     release = _publish(settings, chosen, base, training.trained)
+    checkpoints.check()
     result.write(settings.directory)
     return Outcome(result, release)
+
+
+def _learn(settings: Settings, chosen: Hyperparameters, training: Training, tasks: Tasks) -> Result:
+    count = settings.configuration.evaluation.episodes
+    check_prompts(training.trained, chosen, tasks, episodes=count)
+    ended = training.run()
+    with _tracer.start_as_current_span("evaluate", attributes={"innervate.rl.episodes": count}):
+        episodes = evaluate(
+            training.trained,
+            chosen,
+            tasks,
+            episodes=count,
+            version=training.progress.updates,
+            seed=settings.configuration.seed,
+        ).complete()
+    result = _result(training, tasks, episodes, ended)
+    training.experience.append_turns(
+        recording.turns_of_episodes(episodes, tuple(reward.name for reward in tasks.describe.rewards)),
+        iteration=training.progress.updates,
+        policy=result.parameters,
+        split=Split.EVALUATION,
+    )
+    training.finish(result)
+    return result
 
 
 def _check(settings: Settings, chosen: Hyperparameters) -> None:
@@ -155,31 +162,26 @@ def _connect(settings: Settings, chosen: Hyperparameters) -> Callable[[int], Env
     return connect
 
 
-def _result(
-    settings: Settings, training: Training, tasks: Tasks, episodes: list[Episode], ended: str
-) -> Result:
-    roles = {reward.name: reward.role for reward in tasks.describe.rewards}
-    rewards = [one.judged.reward for one in episodes if one.judged.failure is None]
-    if not rewards:
-        raise RunError("not one answer of the evaluation could be judged")
+def _result(training: Training, tasks: Tasks, episodes: list[Episode], ended: str) -> Result:
     if not training.progress.valid:
         raise RunError("not one answer of the training could be judged")
-    mean = interval(rewards)
-    means = recording.means([one.judged for one in episodes], roles)
+    roles = {reward.name: reward.role for reward in tasks.describe.rewards}
+    each = recording.of_tasks(episodes, roles)
+    mean = interval([one.reward for one in each if one.reward is not None])
+    means = recording.over_tasks(each)
     voided = training.voided
-    chain = tasks.describe.chain._asdict()
     return Result(
         steps=training.steps,
-        episodes=len(rewards),
+        episodes=len(episodes),
         reward=mean.value,
         low=mean.low,
         high=mean.high,
         rollouts=Rollouts(
-            valid=training.progress.valid + len(rewards),
+            valid=training.progress.valid + len(episodes),
             infrastructure=voided.infrastructure,
             verifier=voided.verifier,
         ),
-        chain=chain | settings.configuration.environment.chain,
+        chain=dict(tasks.chain),
         parameters=training.digest(),
         ended=ended,
         held_out=means.held_out,

@@ -13,6 +13,7 @@ from innervate_service.config import ConfigError
 from opentelemetry import trace
 
 from innervate_rl import stopping
+from innervate_rl.chain import require_same
 from innervate_rl.errors import RunError
 from innervate_rl.experience import Cursor as ExperienceCursor
 from innervate_rl.experience import ExperienceWriter
@@ -24,7 +25,7 @@ from innervate_rl.grpo.policy import Learner, Policy
 from innervate_rl.grpo.prompts import Cursor, Order
 from innervate_rl.grpo.tasks import Voided
 from innervate_rl.grpo.warm_start import warm_start
-from innervate_rl.result import parameters_digest
+from innervate_rl.result import Result, parameters_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +64,10 @@ class Progress(NamedTuple):
     """Answers that came back when the policy had moved on too far."""
     seconds: float = 0.0
     experience: dict[str, int] | None = None
+    result: dict[str, Any] | None = None
+    """Of the evaluation, once it is done."""
+    chain: dict[str, str] | None = None
+    """Digests of the environment that all this comes from."""
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -131,6 +136,11 @@ class Training:
     def voided(self) -> Voided:
         """Answers without a reward so far, over all attempts since their last checkpoints."""
         return self._voided_before + self._tasks.voided
+
+    @property
+    def result(self) -> Result | None:
+        """What an earlier attempt's evaluation found."""
+        return Result.taken(self.progress.result) if self.progress.result else None
 
     def digest(self) -> str:
         """Of the policy's parameters."""
@@ -229,9 +239,16 @@ class Training:
             "dropped": progress.dropped,
             "aside": len(progress.cursor.aside),
         }
+        # An attempt that another one shut out must not write among that one's points.
+        self._files.checkpoints.check()
         self._files.curves.append([{"step": self.steps, "time": round(self.seconds, 3), **point}])
         point |= {"stepsPerSecond": (self.steps - self._first) / max(time.monotonic() - self._started, 1e-9)}
         self._report({name: float(value) for name, value in point.items() if value is not None})
+
+    def finish(self, result: Result) -> None:
+        """Keep the result with the experience of its episodes: another attempt must not count them twice."""
+        self.progress = self.progress._replace(result=result.kept(), voided=self.voided)
+        self._save()
 
     def _evaluation(self) -> dict[str, float | None]:
         """Rewards at tasks that are not learned from, where it is time to ask for them."""
@@ -246,12 +263,16 @@ class Training:
             version=self.progress.updates,
             seed=self._seed,
         )
-        means = recording.means([one.judged for one in found], self._roles)
+        if found.void:
+            return {"evaluationVoid": len(found.void)}
+        means = recording.over_tasks(recording.of_tasks(found.episodes, self._roles))
         return {"evaluation": means.reward, "evaluationHeldOut": means.held_out}
 
     def _save(self) -> None:
         cursor = self.experience.flush().document()
-        self.progress = self.progress._replace(experience=cursor, seconds=self.seconds)
+        self.progress = self.progress._replace(
+            experience=cursor, chain=dict(self._tasks.chain), seconds=self.seconds
+        )
         self._files.checkpoints.save(self.steps, self.policy, self.progress.document())
         self._saved = self.progress.updates
         self._report({})
@@ -271,7 +292,9 @@ class Training:
         saved = self._files.checkpoints.read(self._learner.begin(self._model.parameters))
         self._files.curves.resume(saved.step if saved and saved.step else -1)
         if saved:
-            return saved.state, Progress.of(saved.notes)
+            progress = Progress.of(saved.notes)
+            require_same(progress.chain or {}, self._tasks.chain)
+            return saved.state, progress
         with _tracer.start_as_current_span("warm start"):
             parameters = warm_start(self._model, self._chosen, seed=self._seed)
         return self._learner.begin(parameters), Progress()
