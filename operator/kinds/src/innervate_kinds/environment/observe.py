@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from innervate_kinds.api.kind import DEPLOYMENT, POD, POD_DISRUPTION_BUDGET
+from innervate_kinds.api.kind import DEPLOYMENT, POD_DISRUPTION_BUDGET
 from innervate_kinds.environment import probe
 from innervate_kinds.environment.names import SERVER, Names
 from innervate_kinds.environment.state import Observed, ServerPod
@@ -31,7 +31,7 @@ def observe(environment: Environment, reader: Reader, probes: Mapping[str, Probe
     """Read the environment's children, what it refers to, and the last answers of its servers."""
     owner = environment.metadata
     name = Names.of(owner.name).server
-    running = reader.owned(POD, owner.uid)
+    running = pods.owned(reader, owner)
     workload = pods.workload(pods.mine(reader, owner, DEPLOYMENT, name), running, SERVER)
     return Observed(
         workload=workload,

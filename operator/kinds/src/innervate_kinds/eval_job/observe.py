@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from innervate_kinds.api.kind import JOB, POD, Reference
+from innervate_kinds.api.kind import JOB, Reference
 from innervate_kinds.eval_job.names import RUNNER, Names
 from innervate_kinds.eval_job.state import Observed
 from innervate_kinds.inference_pool.model import INFERENCE_POOL, InferencePool
@@ -39,7 +39,7 @@ def observe(job: EvalJob, reader: Reader, probes: Mapping[str, ProbeResult]) -> 
     """Read what the job names, its Job and its pods."""
     namespace = job.metadata.namespace
     pool = reader.get(Reference(INFERENCE_POOL, namespace, job.spec.target.inference_pool_ref.name))
-    running = reader.owned(POD, job.metadata.uid)
+    running = pods.owned(reader, job.metadata)
     ran = jobs.job(pods.mine(reader, job.metadata, JOB, Names.of(job.metadata.name).job), running, RUNNER)
     return Observed(
         target=InferencePool.model_validate(pool) if pool else None,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from innervate_kinds.api.kind import (
     DEPLOYMENT,
     PERSISTENT_VOLUME_CLAIM,
-    POD,
     POD_DISRUPTION_BUDGET,
     STATEFUL_SET,
     Reference,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from innervate_kinds.api.reader import ProbeResult, Reader
+    from innervate_kinds.api.resource import ObjectMeta
     from innervate_kinds.api.scheduling import Placement
     from innervate_kinds.inference_pool.model import InferencePool
     from innervate_kinds.parts.placement import Pool
@@ -52,13 +52,13 @@ def releases(pool: InferencePool) -> Sequence[str]:
 def observe(pool: InferencePool, reader: Reader, probes: Mapping[str, ProbeResult]) -> Observed:
     """Read the pool's children, what it refers to, and the last answers of its gateways."""
     names, owner = Names.of(pool.metadata.name), pool.metadata
-    running = reader.owned(POD, owner.uid)
+    running = pods.owned(reader, owner)
     gateway = pods.workload(pods.mine(reader, owner, DEPLOYMENT, names.gateway), running, GATEWAY)
     return Observed(
         redis=pods.workload(pods.mine(reader, owner, STATEFUL_SET, names.redis), running, REDIS),
         gateway=gateway,
         claim=claim.read(reader.get(Reference(PERSISTENT_VOLUME_CLAIM, owner.namespace, names.data))),
-        engines=dict(_engines(reader, owner.uid, running)),
+        engines=dict(_engines(reader, owner, running)),
         releases={name: release for name in releases(pool) if (release := _release(pool, reader, name))},
         pools=dict(_pools(pool, reader)),
         gateways=tuple(
@@ -67,7 +67,7 @@ def observe(pool: InferencePool, reader: Reader, probes: Mapping[str, ProbeResul
             if pod.ready and pod.address
         ),
         budgets=frozenset(
-            budget["metadata"]["name"] for budget in reader.owned(POD_DISRUPTION_BUDGET, owner.uid)
+            budget["metadata"]["name"] for budget in pods.owned(reader, owner, POD_DISRUPTION_BUDGET)
         ),
     )
 
@@ -86,9 +86,9 @@ def _pools(pool: InferencePool, reader: Reader) -> Iterator[tuple[str, Pool]]:
 
 
 def _engines(
-    reader: Reader, uid: str, running: Sequence[Mapping[str, Any]]
+    reader: Reader, owner: ObjectMeta, running: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[EngineKey, Workload]]:
-    for deployment in reader.owned(DEPLOYMENT, uid):
+    for deployment in pods.owned(reader, owner, DEPLOYMENT):
         component = deployment["metadata"]["labels"].get(_COMPONENT)
         key = _key(deployment)
         # One that lost its labels is planned again, and has them back.

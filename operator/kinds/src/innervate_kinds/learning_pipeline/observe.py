@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from innervate_kinds.api.kind import CONFIG_MAP, JOB, NETWORK_POLICY, POD, Reference
+from innervate_kinds.api.kind import CONFIG_MAP, JOB, NETWORK_POLICY, Reference
 from innervate_kinds.eval_job.model import EVAL_JOB
 from innervate_kinds.inference_pool.model import INFERENCE_POOL
 from innervate_kinds.learning_pipeline import names, probe
@@ -19,7 +19,7 @@ from innervate_kinds.learning_pipeline.state import (
     ReleaseState,
 )
 from innervate_kinds.model_release.model import MODEL_RELEASE, VERIFIED, Artifact
-from innervate_kinds.parts import jobs, placement
+from innervate_kinds.parts import jobs, placement, pods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ def references(pipeline: LearningPipeline) -> Sequence[Reference]:
 def observe(pipeline: LearningPipeline, reader: Reader, probes: Mapping[str, ProbeResult]) -> Observed:
     """Read what a decision may depend on."""
     metadata = pipeline.metadata
-    evaluations = reader.owned(EVAL_JOB, metadata.uid)
+    evaluations = pods.owned(reader, metadata, EVAL_JOB)
     pool = reader.get(Reference(INFERENCE_POOL, metadata.namespace, pipeline.spec.inference_pool_ref.name))
     wanted = {*_releases(pipeline)}
     pool_state = _pool(pool) if pool else None
@@ -73,7 +73,7 @@ def observe(pipeline: LearningPipeline, reader: Reader, probes: Mapping[str, Pro
 
 def _leftovers(pipeline: LearningPipeline, reader: Reader) -> Iterator[Leftover]:
     for kind in (EVAL_JOB, JOB, CONFIG_MAP, NETWORK_POLICY):
-        for item in reader.owned(kind, pipeline.metadata.uid):
+        for item in pods.owned(reader, pipeline.metadata, kind):
             finished = _evaluation(item).finished if kind == EVAL_JOB else kind == JOB and _ended(item)
             yield Leftover(kind, item["metadata"]["name"], _rollout(item), finished)
 
@@ -146,8 +146,8 @@ def _training(pipeline: LearningPipeline, reader: Reader) -> JobState | None:
     if state is None or state.step is None or state.step.name is not StepName.TRAINING:
         return None
     name = names.training(metadata.name, state.rollout)
-    found = next((item for item in reader.owned(JOB, metadata.uid) if item["metadata"]["name"] == name), None)
-    return jobs.job(found, reader.owned(POD, metadata.uid), names.component(state.rollout))
+    found = pods.mine(reader, metadata, JOB, name)
+    return jobs.job(found, pods.owned(reader, metadata), names.component(state.rollout))
 
 
 def _elder(pipeline: LearningPipeline, reader: Reader) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from innervate_kinds.api.kind import (
     DEPLOYMENT,
     PERSISTENT_VOLUME_CLAIM,
-    POD,
     POD_DISRUPTION_BUDGET,
     STATEFUL_SET,
     Reference,
@@ -39,7 +38,7 @@ def observe(store: MemoryStore, reader: Reader, probes: Mapping[str, ProbeResult
     """Read the store's children, the pool it is placed on, and the last answer of its service."""
     names = Names.of(store.metadata.name)
     owner = store.metadata
-    running = reader.owned(POD, owner.uid)
+    running = pods.owned(reader, owner)
     return Observed(
         redis=pods.workload(pods.mine(reader, owner, STATEFUL_SET, names.redis), running, REDIS),
         service=pods.workload(pods.mine(reader, owner, DEPLOYMENT, names.service), running, SERVICE),

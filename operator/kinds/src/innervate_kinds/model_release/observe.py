@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from innervate_kinds.api.kind import JOB, NETWORK_POLICY, POD
+from innervate_kinds.api.kind import JOB, NETWORK_POLICY
 from innervate_kinds.model_release import names
 from innervate_kinds.model_release.state import Observed
 from innervate_kinds.parts import jobs, pods
@@ -21,7 +21,7 @@ def observe(release: ModelRelease, reader: Reader, _probes: Mapping[str, ProbeRe
     owner, name = release.metadata, names.job(release.metadata)
     running = [
         pod
-        for pod in reader.owned(POD, owner.uid)
+        for pod in pods.owned(reader, owner)
         if (pod["metadata"].get("labels") or {}).get("batch.kubernetes.io/job-name") == name
     ]
     found = pods.mine(reader, owner, JOB, name)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from innervate_kinds.api.kind import JOB
 from innervate_kinds.parts import pods
 
 if TYPE_CHECKING:
@@ -68,6 +69,27 @@ class JobState:
         return content if isinstance(content, dict) else None
 
 
+def of_job(running: Sequence[Mapping[str, Any]], name: str, uid: str = "") -> list[Mapping[str, Any]]:
+    """Those pods that no other Job controls: not those of an earlier one of that name either.
+
+    Parameters
+    ----------
+    running
+        Pods.
+    name, uid
+        Of the Job; empty where it is not known.
+    """
+    return [
+        pod
+        for pod in running
+        if all(
+            (not name or each.get("name") == name) and (not uid or each.get("uid") == uid)
+            for each in pod["metadata"].get("ownerReferences") or ()
+            if each.get("controller") and each.get("kind") == JOB.kind
+        )
+    ]
+
+
 def job(
     found: Mapping[str, Any] | None, running: Sequence[Mapping[str, Any]], component: str
 ) -> JobState | None:
@@ -84,7 +106,8 @@ def job(
     """
     if found is None:
         return None
-    status = found.get("status") or {}
+    status, metadata = found.get("status") or {}, found.get("metadata") or {}
+    own = of_job(running, metadata.get("name", ""), metadata.get("uid", ""))
     conditions = {
         condition["type"]: condition
         for condition in status.get("conditions") or ()
@@ -100,5 +123,5 @@ def job(
         attempts_failed=status.get("failed", 0),
         started=pods.time(status["startTime"]) if status.get("startTime") else None,
         ended=pods.time(completion) if completion and conditions else None,
-        pods=pods.of_component(running, component),
+        pods=pods.of_component(own, component),
     )

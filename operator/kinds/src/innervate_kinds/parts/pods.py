@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from innervate_kinds.api.kind import Kind, Reference
+from innervate_kinds.api.kind import POD, Kind, Reference
 from innervate_kinds.api.names import OWNER_UID
 
 if TYPE_CHECKING:
@@ -124,6 +124,18 @@ def mine(reader: Reader, owner: ObjectMeta, kind: Kind, name: str) -> Mapping[st
     child = reader.get(Reference(kind, owner.namespace, name))
     own = child and (child["metadata"].get("labels") or {}).get(OWNER_UID) == owner.uid
     return child if own else None
+
+
+def owned(reader: Reader, owner: ObjectMeta, kind: Kind = POD) -> list[Mapping[str, Any]]:
+    """Objects of a kind, pods where none is said, that carry the owner's label in its own namespace.
+
+    The label alone proves nothing: whoever may create pods elsewhere can write the same one there.
+    """
+    return [
+        item
+        for item in reader.owned(kind, owner.uid)
+        if item["metadata"].get("namespace", "") == owner.namespace
+    ]
 
 
 def workload(

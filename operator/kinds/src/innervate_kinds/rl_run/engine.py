@@ -27,8 +27,6 @@ _SCRAPED = {
     "prometheus.io/path": "/metrics",
 }
 """Annotations of pods: where Prometheus finds the curves."""
-_REPLICATED = "trainer"
-"""Name of the one group of pods in a JobSet."""
 _RESTARTS = "jobset.sigs.k8s.io/restart-attempt"
 """Annotation by which a JobSet numbers its attempts, from 0."""
 
@@ -106,7 +104,7 @@ def _specification(run: RLRun, number: int, observed: Observed, config: Config, 
     }
     return {
         "replicatedJobs": [
-            {"name": _REPLICATED, "replicas": 1, "template": {"spec": {**job, "backoffLimit": 0}}}
+            {"name": names.REPLICATED, "replicas": 1, "template": {"spec": {**job, "backoffLimit": 0}}}
         ],
         "failurePolicy": {"maxRestarts": ATTEMPTS - 1, "rules": [hopeless]},
         "network": {"enableDNSHostnames": True, "subdomain": name},
@@ -117,7 +115,7 @@ def _coordinator(run: RLRun, name: str, *, as_set: bool) -> str:
     """Host of the pod that the others of a seed find; empty where there are no others."""
     if _pods(run) == 1:
         return ""
-    host = f"{name}-{_REPLICATED}-0-0" if as_set else f"{name}-0"
+    host = f"{name}-{names.REPLICATED}-0-0" if as_set else f"{name}-0"
     return f"{host}.{name}.{run.metadata.namespace}.svc"
 
 

@@ -16,6 +16,8 @@ SUSPEND_MANAGER = "innervate-suspend"
 QUEUE = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue knows whose queue a Job waits in."""
 JOB_SET = Kind("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets")
+REPLICATED = "trainer"
+"""Name of the one group of pods in a JobSet."""
 _LONGEST = 48
 """What runs a seed appends its own marks to this name in the names of its pods and their hosts."""
 
@@ -43,6 +45,11 @@ class Names(NamedTuple):
 def seed(run: str, number: int) -> str:
     """Job or JobSet of a seed, its ConfigMap, and the Service by which its pods find each other."""
     return child_name(run, f"rlrun-{number}", limit=_LONGEST)
+
+
+def job_of(job_set: str) -> str:
+    """The one Job of a JobSet."""
+    return f"{job_set}-{REPLICATED}-0"
 
 
 def component(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from innervate_kinds.api.kind import CONFIG_MAP, JOB, POD, Reference
+from innervate_kinds.api.kind import CONFIG_MAP, JOB, Reference
 from innervate_kinds.environment.model import ENVIRONMENT, Environment
 from innervate_kinds.model_release.model import MODEL_RELEASE, ModelRelease
 from innervate_kinds.parts import jobs, placement, pods, progress
@@ -37,7 +37,7 @@ def observe(run: RLRun, reader: Reader, probes: Mapping[str, ProbeResult]) -> Ob
     namespace = run.metadata.namespace
     environment = reader.get(Reference(ENVIRONMENT, namespace, run.spec.environment_ref.name))
     base, publish = run.spec.policy.release_ref, run.spec.publish
-    running = [pod for pod in reader.owned(POD, run.metadata.uid) if _speaks(pod)]
+    running = [pod for pod in pods.owned(reader, run.metadata) if _speaks(pod)]
     return Observed(
         environment=Environment.model_validate(environment) if environment else None,
         base=_release(run, reader, base.name if base else ""),
@@ -106,7 +106,7 @@ def _job_set(
         attempts_failed=status.get("restarts", 0),
         started=pods.time(created) if created else None,
         ended=pods.time(end["lastTransitionTime"]) if end else None,
-        pods=pods.of_component(running, component),
+        pods=pods.of_component(jobs.of_job(running, names.job_of(found["metadata"]["name"])), component),
     )
 
 
