@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import select
 import subprocess
 import tarfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import quote
@@ -33,6 +37,9 @@ _PATH = "/var/lib/innervate/run"
 _PROGRESS_PORT = 8081
 _ASK_S = 5.0
 _READ_S = 600.0
+"""Longest time that a report takes."""
+_SILENCE_S = 300.0
+"""Longest time without a byte of an export."""
 _COMPONENT = "app.kubernetes.io/component"
 
 
@@ -237,8 +244,8 @@ def export(
         program = ("python3", "-m", "innervate_rl.experience", *options)
         with _running(kubectl, pod, program) as process:
             assert process.stdout  # noqa: S101  a pipe, as asked for
-            unpacked = _unpack(process, into)
-            words = process.communicate()[1].decode(errors="replace")
+            unpacked = _unpack(_Steady(process.stdout.fileno()), into)
+            words = process.communicate(timeout=_SILENCE_S)[1].decode(errors="replace")
     account = _account(words)
     if process.returncode or account is None or "error" in account:
         raise ClusterRefused((account or {}).get("error") or _last_line(words))
@@ -247,16 +254,52 @@ def export(
     return account
 
 
-def _running(kubectl: Kubectl, pod: str, program: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a program in the pod that reads."""
+class _Steady(io.RawIOBase):
+    """What a program writes, for as long as it is not silent for too long.
+
+    Nobody tells kubectl that its connection is gone: it would wait for more for ever.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read what is there, once something is; nothing at the end."""
+        ready, _, _ = select.select([self._descriptor], [], [], _SILENCE_S)
+        if not ready:
+            raise _silent(_SILENCE_S)
+        return os.read(self._descriptor, size)
+
+
+@contextmanager
+def _running(kubectl: Kubectl, pod: str, program: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in the pod that reads; whatever goes wrong here, kubectl does not outlive it."""
     line = kubectl.command("exec", pod, "--", *program)
-    return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(
+        line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            yield process
+        except subprocess.TimeoutExpired as error:
+            process.kill()
+            raise _silent(error.timeout) from None
+        except BaseException:
+            process.kill()
+            raise
 
 
-def _unpack(process: subprocess.Popen[bytes], into: Path) -> bool:
+def _silent(seconds: float) -> Unavailable:
+    return Unavailable(
+        f"nothing came from the pod that reads the volume for {seconds:.0f} s",
+        fix="see whether the cluster answers: kubectl get --raw /readyz; then try again",
+    )
+
+
+def _unpack(stream: _Steady, into: Path) -> bool:
     """Unpack what a program writes; whether it was a whole archive."""
     try:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|") as archive:
             archive.extractall(into, filter="data")
     except tarfile.TarError:
         return False
