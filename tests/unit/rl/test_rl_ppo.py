@@ -125,6 +125,7 @@ def test_a_later_attempt_shuts_out_an_earlier_one(seed):
     with pytest.raises(FencedError):
         run(seed, overtaken)
     assert not (seed.files / "result.json").exists()
+    assert [point["step"] for point in seed.curves()] == [32, 64], "nothing is written after that"
 
 
 def test_a_budget_of_seconds_ends_a_run(seed):

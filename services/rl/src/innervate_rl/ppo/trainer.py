@@ -205,6 +205,8 @@ class _Seed:
 
     def _checkpoint(self) -> None:
         """Commit everything so far, in the order in which a resumed run takes it back."""
+        # Its points would be told twice: the attempt that shut this one out has them again.
+        self._checkpoints.check()
         self._curves.append(self._points)
         self._points = []
         cursor = self._experience.flush()
@@ -267,6 +269,7 @@ class _Seed:
             with _tracer.start_as_current_span("publish"):
                 parameters = self._learner.parameters
                 release = policy.publish(parameters, self._settings, self._chosen, self._source.chain)
+            self._checkpoints.check()
         result.write(self._settings.directory)
         return Outcome(result, release)
 
