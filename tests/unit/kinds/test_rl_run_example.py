@@ -45,7 +45,12 @@ def test_answers_are_worth_what_the_environment_says(practice: ModuleType) -> No
 def test_what_is_reported_is_understood(practice: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "report.jsonl"
     practice.report(1, 64, metrics={"reward": 0.5}, checkpoint="64", path=path)
-    result = {"steps": 128, "reward": 0.75, "rollouts": {"valid": 128, "infrastructure": 0, "verifier": 0}}
+    result = {
+        "steps": 128,
+        "episodes": 5,
+        "reward": 0.75,
+        "rollouts": {"valid": 128, "infrastructure": 0, "verifier": 0},
+    }
     practice.report(1, 128, result=result, path=path)
     follower = sidecar.Follower(path, 1)
     follower.finish()

@@ -21,9 +21,9 @@ PUBLISH = {
 SPEC = {"seeds": 3, "gate": {"threshold": "400"}, "publish": PUBLISH}
 
 
-def result(reward: float, *, valid: int = 500) -> dict[str, Any]:
+def result(reward: float, *, valid: int = 500, episodes: int = 100) -> dict[str, Any]:
     rollouts = {"valid": valid, "infrastructure": 2, "verifier": 0}
-    return {"steps": 1000, "reward": reward, "rollouts": rollouts}
+    return {"steps": 1000, "episodes": episodes, "reward": reward, "rollouts": rollouts}
 
 
 def good() -> World:
@@ -77,6 +77,31 @@ def test_a_run_never_succeeds_with_a_seed_that_learned_from_nothing(seed: int) -
     made = World({"seeds": 3, "parallelism": 3}, results)
     made.finish()
     assert made.ended == ("False", "NoValidRollouts")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (result(500, episodes=1), "seed 1: it was evaluated by 1 episodes, and spec.gate.episodes wants 100"),
+        (
+            {name: value for name, value in result(500).items() if name != "episodes"},
+            "seed 1: its result does not say how many `episodes` its reward is the mean of",
+        ),
+    ],
+)
+def test_a_gate_looks_at_no_mean_of_fewer_episodes_than_it_wants(said: dict[str, Any], why: str) -> None:
+    made = World(SPEC, {0: result(470), 1: said, 2: result(480)})
+    made.finish()
+    assert made.ended == ("False", "SeedFailed")
+    (told,) = (each for each in made.status["conditions"] if each["type"] == "Succeeded")
+    assert told["message"].startswith(why)
+    assert not [name for name in made.made if name.startswith("ModelRelease")]
+
+
+def test_a_run_without_a_gate_wants_no_number_of_episodes() -> None:
+    made = World({"seeds": 1}, {0: result(500, episodes=1)})
+    made.finish()
+    assert made.ended == ("True", "Completed")
 
 
 def test_a_gate_that_fails_publishes_nothing() -> None:

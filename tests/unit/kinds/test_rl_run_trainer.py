@@ -125,6 +125,7 @@ def test_a_result_is_understood(tmp_path: Path) -> None:
     assert found.release == DIGEST
     assert found.result
     assert (found.result.steps, found.result.reward, found.result.held_out) == (1000, 487.123456, 0.5)
+    assert found.result.episodes == 100
     assert found.result.rollouts == result.Rollouts(valid=900, infrastructure=2, verifier=1)
     assert found.result.parameters == DIGEST
 

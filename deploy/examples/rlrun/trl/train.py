@@ -77,7 +77,12 @@ def main() -> None:
         answers = [answer(trainer, text) for text in questions]
         worth = practice.rewards("evaluation", range(len(answers)), answers)
         steps = trainer.state.global_step * BATCH
-        result = {"steps": steps, "reward": sum(worth) / len(worth), "rollouts": practice.rollouts}
+        result = {
+            "steps": steps,
+            "episodes": len(worth),
+            "reward": sum(worth) / len(worth),
+            "rollouts": practice.rollouts,
+        }
         report(ATTEMPT, steps, result=result)
 
 

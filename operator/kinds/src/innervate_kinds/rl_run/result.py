@@ -37,6 +37,8 @@ class Result(Model):
     """Figures of a trained seed."""
 
     steps: _Count
+    episodes: _Count | None = None
+    """Fresh episodes that the rewards are means of."""
     reward: _Number
     held_out: _Number | None = None
     gap: _Number | None = None

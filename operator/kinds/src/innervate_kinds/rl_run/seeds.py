@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from innervate_kinds.parts.jobs import JobState
-    from innervate_kinds.rl_run.model import RLRun
+    from innervate_kinds.rl_run.model import Gate, RLRun
     from innervate_kinds.rl_run.state import Observed, SeedJob
 
 ENDED = {SeedState.SUCCEEDED, SeedState.FAILED}
@@ -132,11 +132,20 @@ def _missing(run: RLRun, said: result.Words, found: result.Result) -> str:
     """What a result lacks without which the run cannot succeed; empty where it lacks nothing."""
     if not found.rollouts.valid:
         return VOID
-    gate = run.spec.gate
-    if gate and gate.metric == "HeldOut" and found.held_out is None:
-        return "its result holds no held-out reward, which the gate looks at; give the Environment one"
-    if gate and gate.max_gap is not None and found.gap is None:
-        return "its result holds no gap to a held-out reward, which spec.gate.maxGap limits"
-    if run.spec.publish and said.release is None:
+    unjudged = _unjudged(run.spec.gate, found) if run.spec.gate else ""
+    if not unjudged and run.spec.publish and said.release is None:
         return "its trainer made no release, which spec.publish needs"
+    return unjudged
+
+
+def _unjudged(gate: Gate, found: result.Result) -> str:
+    """What the gate looks at and a result lacks; empty where it lacks nothing."""
+    if found.episodes is None:
+        return "its result does not say how many `episodes` its reward is the mean of; the gate wants to know"
+    if found.episodes < gate.episodes:
+        return f"it was evaluated by {found.episodes} episodes, and spec.gate.episodes wants {gate.episodes}"
+    if gate.metric == "HeldOut" and found.held_out is None:
+        return "its result holds no held-out reward, which the gate looks at; give the Environment one"
+    if gate.max_gap is not None and found.gap is None:
+        return "its result holds no gap to a held-out reward, which spec.gate.maxGap limits"
     return ""
