@@ -215,8 +215,8 @@ def test_an_attempt_that_was_shut_out_leaves_the_curves_alone(stage, scripted):
 
 
 def test_a_run_that_could_not_be_published_is_evaluated_once(stage, scripted, monkeypatch):
-    # Each part takes the place of those before it, so that the evaluation's flush moves the first one.
-    monkeypatch.setattr(writer, "_SPILL_ROWS", 0)
+    # The evaluation's part, behind those of three updates, takes the place of them all.
+    monkeypatch.setattr(writer, "_MOST_PARTS", 3)
     undisturbed = stage.train(scripted, run="undisturbed", keep="Best", every=16, publish=True)
 
     def full(*_):
@@ -227,13 +227,12 @@ def test_a_run_that_could_not_be_published_is_evaluated_once(stage, scripted, mo
         with pytest.raises(RunError, match="the store is full"):
             stage.train(fresh(), run="failed", keep="Best", every=16, publish=True)
     directory = stage.root / "failed" / "seeds" / "0" / "experience"
-    before = [part.path.name for part in parts.current(directory)]
-    assert before != ["part-00000000.parquet"]
+    assert [part.number for part in parts.present(directory)] == [3]
     environment = fresh()
     resumed = stage.train(environment, run="failed", attempt=1, keep="Best", every=16, publish=True)
     assert environment.handed == []
     assert resumed == undisturbed
-    assert [part.path.name for part in parts.current(directory)] == before
+    assert [part.number for part in parts.current(directory)] == [3]
 
 
 def test_a_task_that_is_asked_again_tells_nothing_new(stage):
