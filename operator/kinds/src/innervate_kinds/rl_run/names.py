@@ -15,6 +15,8 @@ SUSPEND_MANAGER = "innervate-suspend"
 """Field manager of what holds a seed's Job."""
 QUEUE = "kueue.x-k8s.io/queue-name"
 """Label by which Kueue knows whose queue a Job waits in."""
+REMAINING = "innervate.dev/remaining-seconds"
+"""Annotation of a JobSet that was held: time that it has once it goes on."""
 JOB_SET = Kind("jobset.x-k8s.io", "v1alpha2", "JobSet", "jobsets")
 REPLICATED = "trainer"
 """Name of the one group of pods in a JobSet."""

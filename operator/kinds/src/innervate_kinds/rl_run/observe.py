@@ -14,6 +14,7 @@ from innervate_kinds.rl_run.state import Observed, SeedJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from innervate_kinds.api.reader import HttpProbe, ProbeResult, Reader
     from innervate_kinds.rl_run.model import RLRun
@@ -81,7 +82,10 @@ def _seeds(
                     uid=found["metadata"].get("uid", ""),
                     state=state,
                     suspended=bool(found["spec"].get("suspend")),
-                    deadline_seconds=found["spec"].get("activeDeadlineSeconds"),
+                    since=state.started if kind == JOB else _since(found),
+                    deadline_seconds=found["spec"].get("activeDeadlineSeconds")
+                    if kind == JOB
+                    else _allowed(found),
                     configured=pods.mine(reader, run.metadata, CONFIG_MAP, name) is not None,
                     progress=result.progress(answer.value) if answer and answer.value else None,
                 ),
@@ -108,6 +112,25 @@ def _job_set(
         ended=pods.time(end["lastTransitionTime"]) if end else None,
         pods=pods.of_component(jobs.of_job(running, names.job_of(found["metadata"]["name"])), component),
     )
+
+
+def _since(job_set: Mapping[str, Any]) -> datetime | None:
+    """When a JobSet began, or went on; None where its controller has not let it go on yet."""
+    conditions = (job_set.get("status") or {}).get("conditions") or ()
+    held = next((each for each in conditions if each["type"] == "Suspended"), None)
+    if held is None:
+        created = job_set["metadata"].get("creationTimestamp")
+        return pods.time(created) if created else None
+    return None if held["status"] == "True" else pods.time(held["lastTransitionTime"])
+
+
+def _allowed(job_set: Mapping[str, Any]) -> int | None:
+    """Seconds of a JobSet with all its attempts: what was left as it was held, else what each has."""
+    left = (job_set["metadata"].get("annotations") or {}).get(names.REMAINING, "")
+    if left.isdecimal():
+        return int(left)
+    replicated: Sequence[Mapping[str, Any]] = job_set["spec"].get("replicatedJobs") or ()
+    return next((each["template"]["spec"].get("activeDeadlineSeconds") for each in replicated), None)
 
 
 def _speaks(pod: Mapping[str, Any]) -> bool:

@@ -116,7 +116,8 @@ def _training(run: RLRun, observed: Observed, config: Config, now: datetime) -> 
 def _held(run: RLRun, observed: Observed, now: datetime) -> Iterator[Patch]:
     """Hold Jobs, or let them go on; whose queue decides is left to it.
 
-    Kubernetes counts a Job's time anew when it goes on, so the time it had is taken off as it is held.
+    Kubernetes counts a Job's time anew when it goes on, so the time it had is taken off as it is held. A
+    JobSet has no time of its own: what is left of it is written on it, and the operator ends it.
     """
     if run.spec.queue:
         return
@@ -124,20 +125,24 @@ def _held(run: RLRun, observed: Observed, now: datetime) -> Iterator[Patch]:
         if job.state.finished or job.suspended == run.spec.suspend:
             continue
         spec: Manifest = {"suspend": run.spec.suspend}
-        if job.deadline_seconds is not None:
-            spec["activeDeadlineSeconds"] = _remaining(job, now) if run.spec.suspend else job.deadline_seconds
-        metadata = {
+        metadata: Manifest = {
             "name": names.seed(run.metadata.name, number),
             "namespace": run.metadata.namespace,
             "uid": job.uid,
         }
+        if job.deadline_seconds is not None:
+            left = _remaining(job, now) if run.spec.suspend else job.deadline_seconds
+            if job.kind == names.JOB_SET:
+                metadata["annotations"] = {names.REMAINING: str(left)}
+            else:
+                spec["activeDeadlineSeconds"] = left
         kind = job.kind
         manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
         yield Patch(kind, manifest, names.SUSPEND_MANAGER)
 
 
 def _remaining(job: SeedJob, now: datetime) -> int:
-    used = (now - job.state.started).total_seconds() if job.state.started else 0
+    used = (now - job.since).total_seconds() if job.since else 0
     return max(int((job.deadline_seconds or 0) - used), 1)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LATE = timedelta(seconds=30)
 """So long after a Job's end its pod's last words may still be on their way."""
+TOO_LONG = "it took longer than its budget allows"
+"""Message of a seed that used up its time."""
 _LONGEST = 900
 _Number = Annotated[float, Field(ge=-1e12, le=1e12)]
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
@@ -134,7 +136,7 @@ def why(job: JobState) -> str:
         return "the trainer used more memory than its limit and was killed; raise its resources.limits.memory"
     said = words(job)
     if job.failed == "DeadlineExceeded":
-        return f"it took longer than its budget allows{f'; its last words: {said.error}' if said else ''}"
+        return f"{TOO_LONG}{f'; its last words: {said.error}' if said else ''}"
     if said and said.error:
         return said.error
     lines = ended.ended_message.strip().splitlines() if ended else []

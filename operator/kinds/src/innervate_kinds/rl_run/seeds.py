@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from innervate_kinds.rl_run import result
+from innervate_kinds.rl_run.names import JOB_SET
 from innervate_kinds.rl_run.reasons import Reason
 from innervate_kinds.rl_run.record import Rejected, SeedState, SeedStatus
 
@@ -81,8 +82,17 @@ def _seed(run: RLRun, number: int, told: SeedStatus | None, job: SeedJob | None,
         return waits
     if job.state.finished:
         return _finished(run, before, job.state, now)
+    if _overran(job, now):
+        return before.model_copy(update={"state": SeedState.FAILED, "message": result.TOO_LONG})
     runs = not job.suspended and any(pod.phase == "Running" for pod in job.state.pods)
     return _under_way(before, job) if runs else waits
+
+
+def _overran(job: SeedJob, now: datetime) -> bool:
+    """Whether a JobSet used up its time: Kubernetes counts that of each of its attempts only."""
+    if job.kind != JOB_SET or job.suspended or job.since is None or job.deadline_seconds is None:
+        return False
+    return (now - job.since).total_seconds() > job.deadline_seconds
 
 
 def _finished(run: RLRun, before: SeedStatus, job: JobState, now: datetime) -> SeedStatus:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from innervate_kinds.api.kind import Kind
     from innervate_kinds.environment.model import Environment
@@ -51,8 +52,10 @@ class SeedJob:
         How far it is.
     suspended
         Whether it is told to stand still.
+    since
+        When it began, or went on after it was held; None while it has not.
     deadline_seconds
-        Time that it has once it goes on; None where that cannot be changed.
+        Time that it has from then; None where nothing says so.
     configured
         Whether the file that its pods read is there.
     progress
@@ -63,6 +66,7 @@ class SeedJob:
     uid: str
     state: JobState
     suspended: bool = False
+    since: datetime | None = None
     deadline_seconds: int | None = None
     configured: bool = True
     progress: Progress | None = None
