@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from innervate_rl import curves, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from innervate_rl.settings import Settings
 
 SMALL = {"environments": "4", "rolloutSteps": "8", "batch": "16", "epochs": "2"}
 """Settings of PPO: an update of 32 steps."""
+PROGRAM = (sys.executable, "-m", "innervate_rl")
 
 
 class Seed(NamedTuple):
@@ -58,10 +60,12 @@ class Seed(NamedTuple):
         """Settings as the program reads them."""
         return settings.read(self.environment(attempt=attempt, **changes))
 
-    def start(self, *, attempt: int = 0, **changes: Any) -> subprocess.Popen[bytes]:
-        """Start the program."""
+    def start(
+        self, *, attempt: int = 0, command: Sequence[str] = PROGRAM, **changes: Any
+    ) -> subprocess.Popen[bytes]:
+        """Start the program, or one that stands for it."""
         return subprocess.Popen(
-            [sys.executable, "-m", "innervate_rl"],
+            command,
             env=os.environ | self.environment(attempt=attempt, **changes),
             stdin=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

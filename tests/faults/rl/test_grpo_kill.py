@@ -4,14 +4,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from pathlib import Path
 
+import dying_trainer
 from grpo_stage import EVALUATION, TRAINING, Stage, released, tiny_model
 from innervate_rl import curves
 from innervate_rl.experience import parts
 from innervate_rl.grpo.puzzles import task_lines
+from rl_seed import PROGRAM
 from task_server import task_server
 
 # An answer's letters are worth something, so that random answers differ and there is something to learn.
@@ -25,10 +24,10 @@ SECONDS = 600
 """Far more than a run takes on a busy machine."""
 
 
-def start(stage: Stage, **changed):
+def start(stage: Stage, command=PROGRAM, **changed):
     variables = stage.environment(**RUN, **changed)
     variables["INNERVATE_COMPILE_CACHE"] = str(stage.root / "compiled")
-    return subprocess.Popen([sys.executable, "-m", "innervate_rl"], env=os.environ | variables)
+    return subprocess.Popen(command, env=os.environ | variables)
 
 
 def result(stage: Stage, run: str) -> dict:
@@ -43,16 +42,6 @@ def rows(stage: Stage, run: str) -> list[tuple]:
     return sorted(tuple(row[name] for name in names) for table in tables for row in table)
 
 
-def kill_after(process: subprocess.Popen, file: Path, *, points: int) -> None:
-    until = time.monotonic() + SECONDS
-    while not file.is_file() or len(curves.read(file)) < points:
-        assert process.poll() is None, "it must not be through before it is killed"
-        assert time.monotonic() < until
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(SECONDS) == -signal.SIGKILL
-
-
 def test_a_killed_run_ends_as_the_undisturbed_one(tmp_path):
     base = released(tiny_model(), tmp_path)
     with task_server(task_lines("reversal", training=TRAINING, evaluation=EVALUATION), REWARDS) as server:
@@ -61,7 +50,10 @@ def test_a_killed_run_ends_as_the_undisturbed_one(tmp_path):
         file = tmp_path / "killed" / "seeds" / "0" / curves.FILE
         # Before the first checkpoint but that at the beginning, and behind a later one.
         for attempt, points in enumerate((2, 5)):
-            kill_after(start(stage, run="killed", attempt=attempt), file, points=points)
+            command = (*dying_trainer.COMMAND, str(16 * points), "0")
+            process = start(stage, command, run="killed", attempt=attempt)
+            assert process.wait(SECONDS) == -signal.SIGKILL
+            assert not (tmp_path / "killed" / "seeds" / "0" / "result.json").exists(), "it was not through"
         assert start(stage, run="killed", attempt=2).wait(SECONDS) == 0
     undisturbed, killed = result(stage, "undisturbed"), result(stage, "killed")
     assert killed["parameters"] == undisturbed["parameters"]
