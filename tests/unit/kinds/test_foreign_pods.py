@@ -22,7 +22,7 @@ RUNS = (
     "modelrelease/verifying",
     "learningpipeline/trained",
 )
-SERVICES = ("environment/ready", "inferencepool/ready", "memorystore/restarting")
+SERVICES = ("environment/ready", "inferencepool/ready", "memorystore/not_ready_for_minutes")
 FAILED = {"exitCode": 1, "reason": "Error", "message": '{"error": "x"}'}
 
 
