@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from innervate.closing import Closing
 from innervate.kubectl import Kubectl
 from innervate.retry import Retry
 from innervate.route import CA_FILE, MEMORY_STORE, TOKEN_FILE, Direct, Forwarded
@@ -11,7 +12,6 @@ from innervate.route import CA_FILE, MEMORY_STORE, TOKEN_FILE, Direct, Forwarded
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import TracebackType
 
     from innervate.route import Address, Route, Served
 
@@ -98,20 +98,9 @@ class Client:
         return cls(Forwarded(kubectl, name, service_account, served=cls.served, port=cls.port), retry=retry)
 
 
-class BlockingClient(Client):
+class BlockingClient(Closing, Client):
     """A client for programs that block; a context manager that ends it."""
 
     def close(self) -> None:
         """End connection and port-forward."""
         self._route.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

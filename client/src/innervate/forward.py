@@ -6,14 +6,13 @@ import re
 import subprocess
 import threading
 import weakref
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from innervate import kubectl as kubectl_module
+from innervate.closing import Closing
 from innervate.errors import PermissionDenied, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from innervate.errors import InnervateError
     from innervate.kubectl import Kubectl
 
@@ -24,7 +23,7 @@ _STOP_S = 2.0
 _RETRY_AFTER_S = 0.5
 
 
-class PortForward:
+class PortForward(Closing):
     """One running `kubectl port-forward`, ended with the object or the program.
 
     Parameters
@@ -74,17 +73,6 @@ class PortForward:
     def close(self) -> None:
         """End it."""
         self._end()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _no_forward(words: str, kubectl: Kubectl, resource: str) -> InnervateError:

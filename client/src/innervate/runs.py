@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -21,13 +21,13 @@ from innervate_kinds.rl_run.model import RL_RUN
 from innervate_kinds.rl_run.names import APPLICATION, Names, component
 
 from innervate import volume
+from innervate.closing import Closing
 from innervate.errors import ClusterRefused, NotFound, PermissionDenied, Unavailable
 from innervate.forward import PortForward
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
     from innervate_kinds.api.plan import Config
 
@@ -117,7 +117,7 @@ def condition(run: Mapping[str, Any], type_: str) -> Mapping[str, Any] | None:
     return next((each for each in conditions if each["type"] == type_), None)
 
 
-class Watch:
+class Watch(Closing):
     """The curves of a run's seeds, asked for at the sidecars of the pods that train now.
 
     Parameters
@@ -162,17 +162,6 @@ class Watch:
         """End the port-forwards."""
         while self._forwards:
             self._forwards.popitem()[1].close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _pods(self, run: Mapping[str, Any]) -> dict[str, int]:
         """Pods that train, with their seeds; of several of one seed the first."""
